@@ -1,0 +1,562 @@
+//! The shell around the engine: wait, make events of what happened, hand them to the engine, carry out its actions.
+//!
+//! One thread, one `ppoll` over a handful of descriptors, one deadline. The shell decides nothing about services: that is the engine's. It never
+//! waits for anything but that `ppoll`, and with nothing due it sleeps until something happens.
+//!
+//! There is no async runtime here. PID 1 has few descriptors and a single thread of decisions; `ppoll` serves both with no allocation, no
+//! extra descriptor and no wake-up of its own. The workers, which hold many connections and calls at once, are on tokio.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use hilum_config::{Drill, Group, Launch, Output, Relay as RelayKind};
+use hilum_engine::{
+    Action, Event, Exit, Incarnation, Pid, Scope, ServiceId, Signal, Span, SpawnFailure, SpawnFailureKind, Supervisor,
+    Tick, Wall,
+};
+use hilum_sys::child::{self, Environment, Program, Spec};
+use hilum_sys::poll::{self, Slot};
+use hilum_sys::process::{self, Target};
+use hilum_sys::reap::{self, Change, Peek};
+use hilum_sys::signal::{SignalFd, block};
+use hilum_sys::{clock, crash, executable, signal, terminal};
+
+use crate::broker::Broker;
+use crate::listener::Listeners;
+use crate::log::{Level, Log, pair};
+use crate::relay::Relay;
+use crate::report::{self, History, Now};
+use crate::run_table::RunTable;
+
+/// How much later than asked the loop must wake for the container to count as frozen. **Units:** nanoseconds. A busy machine delays a
+/// wake-up by milliseconds; a frozen cgroup or a stopped PID 1 by as long as it takes. Shorter, load would stretch time-outs; longer, a short
+/// freeze would fail probes.
+const THAW: Span = Span::from_secs(1);
+
+/// Exit code when hilum itself cannot start: the plan or command line asks for what cannot be had.
+pub const CANNOT_START: u8 = 78;
+
+/// How the terminal is handed to the first child.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Handover {
+    /// There is none to hand over.
+    None,
+    /// The child's group becomes the foreground group of our session.
+    Foreground,
+    /// The child gets a session of its own with the terminal.
+    Session,
+}
+
+/// Everything the loop needs.
+#[derive(Debug)]
+struct Shell {
+    launch: Launch,
+    supervisor: Supervisor,
+    runs: RunTable,
+    broker: Broker,
+    listeners: Option<Listeners>,
+    log: Log,
+    relays: Vec<Relay>,
+    history: History,
+    /// Facts that carrying out an action made, not yet told to the engine.
+    events: VecDeque<Event>,
+    handover: Handover,
+    awaits_descendants: bool,
+    notify: Option<OsString>,
+    notified: bool,
+    orphans: u64,
+    cmdline: Vec<String>,
+    since: u64,
+    exit: Option<u8>,
+}
+
+/// Runs a launch to its end and returns the exit code.
+///
+/// **Errors:** what stands in the way before the first spawn, in words for people.
+pub fn run(mut launch: Launch, cmdline: Vec<String>) -> Result<u8, String> {
+    block().map_err(|error| format!("cannot block signals: {error}"))?;
+    let signals = SignalFd::open().map_err(|error| format!("cannot open a signal descriptor: {error}"))?;
+    let mut log = Log::new(launch.process.voice, launch.process.verbosity);
+    let executable = executable::open().map_err(|error| format!("cannot open hilum's own executable: {error}"))?;
+    let for_workers = executable.try_clone().map_err(|error| format!("cannot duplicate a descriptor: {error}"))?;
+    crash::arm(executable, launch.process.last_resort_grace.as_millis_ceil())
+        .map_err(|error| format!("cannot prepare for a crash: {error}"))?;
+    become_reaper(&launch, &mut log);
+    if launch.process.parent_death_signal != 0 {
+        process::set_parent_death_signal(launch.process.parent_death_signal)
+            .map_err(|error| format!("cannot set the parent death signal: {error}"))?;
+    }
+    let environment = |name: &str| std::env::var_os(name);
+    let listeners = match &launch.status {
+        Some(status) => Some(Listeners::open(status, &environment).map_err(|error| error.to_string())?),
+        None => None,
+    };
+    let notify = launch.status.is_some().then(|| std::env::var_os("NOTIFY_SOCKET")).flatten();
+    let handover = plan_handover(&launch);
+    launch.plan.signals.suspend_with_child |= handover == Handover::Foreground && process::pid() != 1;
+    let supervisor = Supervisor::new(launch.plan.clone(), clock::monotonic() ^ u64::from(process::pid().unsigned_abs()));
+    let mut shell = Shell {
+        broker: Broker::new(&launch, for_workers),
+        history: History::new(&launch),
+        launch,
+        supervisor,
+        runs: RunTable::default(),
+        listeners,
+        log,
+        relays: Vec::new(),
+        events: VecDeque::new(),
+        handover,
+        awaits_descendants: false,
+        notify,
+        notified: false,
+        orphans: 0,
+        cmdline,
+        since: clock::wall(),
+        exit: None,
+    };
+    shell.say_addresses();
+    shell.events.push_back(Event::Started);
+    shell.settle();
+    shell.broker.start_all(&shell.launch, shell.listeners.as_ref(), now(), &mut shell.log);
+    let code = loop {
+        if let Some(code) = shell.exit {
+            break code;
+        }
+        shell.turn(&signals);
+    };
+    shell.end();
+    Ok(code)
+}
+
+fn now() -> Tick {
+    Tick(clock::monotonic())
+}
+
+/// Makes orphans come here, or says that they do not.
+fn become_reaper(launch: &Launch, log: &mut Log) {
+    if process::pid() == 1 {
+        return;
+    }
+    let adopted = launch.process.subreaper && process::set_subreaper().is_ok();
+    if !adopted && launch.process.warn_orphans && !process::is_subreaper() {
+        let mut pairs = String::new();
+        pair(&mut pairs, "event", "not-pid-1");
+        pair(&mut pairs, "message", "not process 1 and no child subreaper: orphans will not be reaped here");
+        log.say(Level::Warn, &pairs);
+    }
+}
+
+/// Only a lone child gets the terminal: two would fight for it.
+fn plan_handover(launch: &Launch) -> Handover {
+    let [service] = launch.services.as_slice() else { return Handover::None };
+    if service.group == Group::Shared || !terminal::is_controlling() {
+        return Handover::None;
+    }
+    let session = service.group == Group::Session || (process::pid() == 1 && terminal::leads_session());
+    if session && terminal::leads_session() {
+        // A new session can take the terminal only once ours has let go of it.
+        return if terminal::give_up().is_ok() { Handover::Session } else { Handover::Foreground };
+    }
+    if service.group == Group::Session { Handover::None } else { Handover::Foreground }
+}
+
+impl Shell {
+    /// Waits for something to happen and deals with it.
+    fn turn(&mut self, signals: &SignalFd) {
+        let asked = [self.supervisor.next_deadline(), self.broker.next_deadline()].into_iter().flatten().min();
+        let ready = self.wait(signals, asked);
+        if let Some(asked) = asked {
+            let gap = now().since(asked);
+            if gap >= THAW {
+                self.broker.shift(gap);
+                self.tell(Event::Thawed { gap });
+            }
+        }
+        // Signals first: a stop must not wait behind a worker's chatter.
+        self.take_signals(signals);
+        self.reap();
+        if ready.log {
+            self.log.flush();
+        }
+        for slot in ready.workers {
+            self.broker.on_ready(slot, &self.launch, now(), &mut self.log, &mut self.events);
+        }
+        if ready.relays {
+            self.read_relays();
+        }
+        self.settle();
+        if asked.is_some_and(|at| at <= now()) {
+            self.broker.on_due(&self.launch, self.listeners.as_ref(), now(), &mut self.log, &mut self.events);
+            self.tell(Event::Due);
+        }
+        self.settle();
+        if self.awaits_descendants {
+            // There may be none to tell us of its end.
+            self.reap();
+        }
+        self.report();
+    }
+
+    fn wait(&self, signals: &SignalFd, deadline: Option<Tick>) -> Ready {
+        let stderr = std::io::stderr();
+        let mut slots = vec![Slot::new(signals.as_fd(), true, false)];
+        if self.log.wants_write() {
+            slots.push(Slot::new(stderr.as_fd(), false, true));
+        }
+        let workers_from = slots.len();
+        let mut workers = Vec::new();
+        for (index, channel, wants_write) in self.broker.interests() {
+            workers.push(index);
+            slots.push(Slot::new(channel, true, wants_write));
+        }
+        let relays_from = slots.len();
+        if self.log.has_room() {
+            slots.extend(self.relays.iter().map(|relay| Slot::new(relay.as_fd(), true, false)));
+        }
+        let timeout = deadline.map(|at| Duration::from_nanos(at.since(now()).0));
+        // An error here would be a bug in the slots; the next turn finds the same and the services run on.
+        let _ = poll::wait(&mut slots, timeout);
+        let fired = |at: usize| slots.get(at).is_some_and(|slot| slot.readable() || slot.writable());
+        Ready {
+            log: workers_from == 2 && fired(1),
+            workers: workers.into_iter().zip(workers_from..).filter(|(_, at)| fired(*at)).map(|(i, _)| i).collect(),
+            relays: (relays_from..slots.len()).any(fired),
+        }
+    }
+
+    fn take_signals(&mut self, signals: &SignalFd) {
+        while let Ok(Some(arrived)) = signals.read() {
+            match Signal(arrived.signal) {
+                Signal::CHLD => {}
+                Signal::USR2 if self.launch.process.drill.is_some() => self.drill(),
+                signal => self.tell(Event::SignalArrived { signal }),
+            }
+        }
+    }
+
+    /// Reaps every child that has ended, telling whose it was before its pid can mean another.
+    fn reap(&mut self) {
+        loop {
+            let peeked = match reap::peek() {
+                Ok(Peek::Child(peeked)) => peeked,
+                Ok(Peek::NoneReady) => break,
+                Ok(Peek::NoChildren) => {
+                    if std::mem::take(&mut self.awaits_descendants) {
+                        self.tell(Event::DescendantsGone);
+                    }
+                    break;
+                }
+                Err(_) => break,
+            };
+            let leader = self.runs.leader(peeked.pid);
+            if reap::reap(peeked).is_err() {
+                break;
+            }
+            match (peeked.change, leader) {
+                (Change::Stopped(_), Some((service, run))) => self.tell(Event::Stopped { service, run }),
+                (Change::Stopped(_) | Change::Continued, _) => {}
+                (Change::Exited(code), _) => self.on_end(peeked.pid, Exit::Code(low_byte(code))),
+                (Change::Signaled(signal), _) => self.on_end(peeked.pid, Exit::Signaled(Signal(signal))),
+            }
+        }
+        for (service, run) in self.runs.sweep() {
+            self.tell(Event::GroupGone { service, run });
+        }
+    }
+
+    /// A child was reaped: a service's leader, a worker, or an orphan.
+    fn on_end(&mut self, pid: i32, exit: Exit) {
+        // What a leader wrote before it ended comes before the news of its end.
+        self.read_relays();
+        if let Some((service, run, group_left)) = self.runs.remove(pid) {
+            self.tell(Event::Exited { service, run, exit, group_left, at: Wall(clock::wall()) });
+        } else if self.broker.is_worker(pid) {
+            let how = match exit {
+                Exit::Code(code) => format!("exit {code}"),
+                Exit::Signaled(signal) => hilum_config::signal_name(signal),
+            };
+            self.broker.on_exited(pid, &how, &self.launch, now(), &mut self.log, &mut self.events);
+        } else {
+            self.orphans = self.orphans.saturating_add(1);
+            if self.launch.process.log_orphans {
+                let mut pairs = String::new();
+                pair(&mut pairs, "event", "orphan-reaped");
+                pair(&mut pairs, "pid", &pid.to_string());
+                self.log.say(Level::Warn, &pairs);
+            }
+        }
+    }
+
+    /// Tells the engine one fact, after those that already wait.
+    fn tell(&mut self, event: Event) {
+        self.events.push_back(event);
+        self.settle();
+    }
+
+    /// Tells the engine the facts that wait, in order, and carries out what it answers. A fact that an action makes (a process spawned, a call
+    /// refused) is told before anything else is looked at, so no exit can overtake the news of its spawn.
+    fn settle(&mut self) {
+        let mut actions = Vec::new();
+        while let Some(event) = self.events.pop_front() {
+            let ended = match &event {
+                Event::Exited { service, run, exit, .. } => Some((usize::from(service.0), *run, *exit)),
+                _ => None,
+            };
+            self.supervisor.handle(now(), event, &mut actions);
+            if let Some((index, run, exit)) = ended
+                && let Some(status) = self.supervisor.status().services.get(index)
+            {
+                self.history.note(&self.launch, index, run, exit, status);
+            }
+            for action in actions.drain(..) {
+                self.perform(action);
+            }
+        }
+    }
+
+    /// Carries out one action. Decides nothing.
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Spawn { service, run } => {
+                let event = self.spawn(service, run);
+                self.events.push_back(event);
+            }
+            Action::Signal { service, run, signal, scope } => {
+                let sent = match scope {
+                    Scope::Leader => self.runs.signal_leader(service, run, signal),
+                    Scope::Group => self.runs.signal_group(service, run, signal),
+                };
+                if let Err(error) = sent {
+                    self.say_signal_failed(signal, &error);
+                }
+            }
+            Action::SignalAll { signal } => {
+                // Only the init of a PID namespace may mean everybody.
+                if process::pid() != 1 || process::signal(Target::All, signal.0).is_err() {
+                    self.runs.signal_every(signal);
+                }
+            }
+            Action::AwaitDescendants => {
+                // Workers are children too: with them there would always be one left.
+                self.broker.stop_all();
+                self.awaits_descendants = true;
+            }
+            Action::RunProbe { probe, run, call, timeout, attempt } => {
+                self.broker.call(&self.launch, probe, run, call, timeout, attempt, now(), &mut self.events);
+            }
+            Action::CancelProbe { probe: _, call } => self.broker.cancel(call),
+            Action::Suspend => self.suspend(),
+            Action::Publish => {
+                self.broker.publish();
+                self.notify();
+            }
+            Action::Log(record) => self.log.record(&self.launch, &record),
+            Action::Exit { code } => self.exit = Some(code),
+        }
+    }
+
+    fn spawn(&mut self, service: ServiceId, run: Incarnation) -> Event {
+        let at = Wall(clock::wall());
+        let failed = |kind, message: String| Event::SpawnFailed { service, run, reason: SpawnFailure { kind, message }, at };
+        let Some(plan) = self.launch.services.get(usize::from(service.0)) else {
+            return failed(SpawnFailureKind::NotFound, "bug: no such service".to_owned());
+        };
+        let Some(program) = plan.command.first() else {
+            return failed(SpawnFailureKind::NotFound, "bug: the command is empty".to_owned());
+        };
+        let mut environment = Environment::inherit();
+        for name in &plan.env_remove {
+            environment.remove(name);
+        }
+        if self.notify.is_some() {
+            // READY is ours to say; a child that said it too would be taken for us.
+            environment.remove("NOTIFY_SOCKET");
+        }
+        for (name, value) in &plan.env {
+            environment.set(name, value);
+        }
+        let streams = match Streams::open(plan.empty_input, plan.output) {
+            Ok(streams) => streams,
+            Err(error) => return failed(SpawnFailureKind::Resources, format!("cannot open a pipe: {error}")),
+        };
+        let group = match (plan.group, self.handover) {
+            (Group::Shared, _) => child::Group::Shared,
+            (_, Handover::Session) => child::Group::Session { terminal: true },
+            (Group::Session, _) => child::Group::Session { terminal: false },
+            (Group::Own, Handover::Foreground) => child::Group::Own { foreground: true },
+            (Group::Own, Handover::None) => child::Group::Own { foreground: false },
+        };
+        let spec = Spec {
+            directory: plan.directory.as_deref(),
+            descriptors: &streams.for_child(),
+            group,
+            parent_death_signal: plan.parent_death_signal,
+            ..Spec::new(Program::Search(program), &plan.command, environment)
+        };
+        match child::spawn(&spec) {
+            Ok(child) => {
+                let pid = Pid(child.pid);
+                self.runs.insert(service, run, child, plan.group != Group::Shared);
+                self.relays.extend(streams.relays(service, run));
+                Event::Spawned { service, run, pid, at }
+            }
+            Err(error) => {
+                let kind = match error.kind() {
+                    child::Kind::NotFound => SpawnFailureKind::NotFound,
+                    child::Kind::NotExecutable => SpawnFailureKind::NotExecutable,
+                    child::Kind::Resources => SpawnFailureKind::Resources,
+                };
+                failed(kind, error.to_string())
+            }
+        }
+    }
+
+    fn read_relays(&mut self) {
+        let voice = self.launch.process.voice;
+        let mut relays = std::mem::take(&mut self.relays);
+        relays.retain_mut(|relay| {
+            let plan = self.launch.plan.services.get(usize::from(relay.service().0));
+            relay.read(plan.map_or("?", |plan| plan.name.as_str()), voice, &mut self.log)
+        });
+        self.relays = relays;
+    }
+
+    /// Stops this process until somebody continues it, then gives the terminal back to the child.
+    fn suspend(&mut self) {
+        if self.handover == Handover::Foreground {
+            let _ = terminal::take_foreground();
+        }
+        let _ = signal::suspend_self();
+        if self.handover == Handover::Foreground
+            && let Some(pid) = self.supervisor.status().services.first().and_then(|service| service.pid)
+        {
+            let _ = terminal::set_foreground(pid.0);
+        }
+    }
+
+    fn drill(&mut self) {
+        match self.launch.process.drill {
+            Some(Drill::Panic) => {
+                #[expect(clippy::panic, reason = "the drill is there to panic")]
+                {
+                    panic!("drill");
+                }
+            }
+            Some(Drill::Fault) => crash::drill_fault(),
+            Some(Drill::Abort) => crash::drill_abort(),
+            Some(Drill::Overflow) => crash::drill_overflow(),
+            None => {}
+        }
+    }
+
+    /// Sends what changed to the status worker, if it waits for news.
+    fn report(&mut self) {
+        if !self.broker.wants_reports() {
+            return;
+        }
+        let status = self.supervisor.status();
+        let mut overview = report::overview(&self.launch, &status, &self.cmdline, self.since);
+        overview.sidebind_port = self.listeners.as_ref().map_or(0, |listeners| listeners.sidebind_port);
+        (overview.plugins, overview.workers) = self.broker.reports(&self.launch);
+        overview.log_dropped = self.log.dropped();
+        overview.orphans_reaped = self.orphans;
+        let now = Now { tick: now(), wall: clock::wall() };
+        let (launch, history) = (&self.launch, &self.history);
+        let services = status.services.iter().enumerate();
+        let services = services.map(|(index, status)| report::service(launch, index, status, history, now));
+        self.broker.tell(overview, services);
+    }
+
+    /// Tells a service manager above us that we are ready, once, and that we stop.
+    fn notify(&mut self) {
+        let Some(socket) = &self.notify else { return };
+        let status = self.supervisor.status();
+        if !self.notified && status.ready {
+            self.notified = true;
+            let _ = hilum_sys::listen::notify(socket, b"READY=1");
+        } else if self.notified && status.phase != hilum_engine::Phase::Running {
+            let _ = hilum_sys::listen::notify(socket, b"STOPPING=1");
+            self.notify = None;
+        }
+    }
+
+    fn say_addresses(&mut self) {
+        let Some(listeners) = &self.listeners else { return };
+        for address in &listeners.addresses {
+            let mut pairs = String::new();
+            pair(&mut pairs, "event", "listening");
+            pair(&mut pairs, "address", address);
+            self.log.say(Level::Info, &pairs);
+        }
+    }
+
+    fn say_signal_failed(&mut self, signal: Signal, error: &std::io::Error) {
+        let mut pairs = String::new();
+        pair(&mut pairs, "event", "signal-failed");
+        pair(&mut pairs, "signal", &hilum_config::signal_name(signal));
+        pair(&mut pairs, "error", &error.to_string());
+        self.log.say(Level::Warn, &pairs);
+    }
+
+    /// Leaves nothing behind that outlives us.
+    fn end(&mut self) {
+        self.broker.stop_all();
+        self.read_relays();
+        if self.handover == Handover::Foreground {
+            let _ = terminal::take_foreground();
+        }
+        self.log.flush();
+    }
+}
+
+/// What a wait came to.
+#[derive(Debug)]
+struct Ready {
+    log: bool,
+    workers: Vec<usize>,
+    relays: bool,
+}
+
+/// A child's standard streams that are not our own.
+#[derive(Debug, Default)]
+struct Streams {
+    input: Option<OwnedFd>,
+    /// Number in the child, the child's end, our end, the stream's name, and whether its lines are logged.
+    outputs: Vec<(i32, OwnedFd, OwnedFd, &'static str, bool)>,
+}
+
+impl Streams {
+    fn open(empty_input: bool, output: Output) -> std::io::Result<Streams> {
+        let mut streams = Streams::default();
+        if empty_input {
+            // The read end of a pipe nobody can write to: end of file, without a /dev/null that may not be there.
+            streams.input = Some(hilum_sys::pipe::pair()?.0);
+        }
+        if let Output::Relay { stdout, stderr } = output {
+            for (number, kind, name) in [(1, stdout, "stdout"), (2, stderr, "stderr")] {
+                if kind != RelayKind::Inherit {
+                    let (ours, theirs) = hilum_sys::pipe::pair()?;
+                    hilum_sys::pipe::set_nonblocking(ours.as_fd())?;
+                    streams.outputs.push((number, theirs, ours, name, kind == RelayKind::Log));
+                }
+            }
+        }
+        Ok(streams)
+    }
+
+    fn for_child(&self) -> Vec<(BorrowedFd<'_>, i32)> {
+        let input = self.input.iter().map(|input| (input.as_fd(), 0));
+        input.chain(self.outputs.iter().map(|(number, theirs, ..)| (theirs.as_fd(), *number))).collect()
+    }
+
+    fn relays(self, service: ServiceId, run: Incarnation) -> impl Iterator<Item = Relay> {
+        self.outputs.into_iter().map(move |(_, _, ours, name, logged)| Relay::new(service, run, name, ours, logged))
+    }
+}
+
+/// The low eight bits of an exit status, which is all a parent sees (`_exit(2)`).
+fn low_byte(code: i32) -> u8 {
+    code.to_le_bytes().first().copied().unwrap_or_default()
+}

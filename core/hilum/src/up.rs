@@ -1,0 +1,86 @@
+//! Finding and reading the plan for `up` and `check`.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use hilum_config::{Launch, Resolved};
+
+use crate::cli::{self, CheckOptions, PLAN_FILES, PlanSource};
+
+/// Exit code of a plan that cannot be used.
+const BAD_PLAN: u8 = 78;
+
+/// Largest plan file. **Units:** bytes. A plan of a thousand services is a few hundred KiB.
+const LARGEST: u64 = 8 << 20;
+
+/// What to print instead of starting.
+#[derive(Debug)]
+pub(crate) struct Stop {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) code: u8,
+}
+
+/// The launch the plan describes.
+pub(crate) fn load(source: &PlanSource, implied: bool) -> Result<Launch, Stop> {
+    read(source, implied).map(|resolved| resolved.launch)
+}
+
+/// `hilum check`: says what is wrong with a plan, or prints what it comes to.
+pub(crate) fn check(options: &CheckOptions) -> u8 {
+    match read(&options.plan, false) {
+        Ok(resolved) => {
+            let text = if options.print { resolved.print() } else { String::new() };
+            crate::say(&text, "", 0)
+        }
+        Err(stop) => crate::say(&stop.stdout, &stop.stderr, stop.code),
+    }
+}
+
+fn read(source: &PlanSource, implied: bool) -> Result<Resolved, Stop> {
+    let (text, origin) = match source {
+        PlanSource::Inline(text) => (text.clone(), PathBuf::from("$HILUM_CONFIG")),
+        PlanSource::File(path) => (read_file(path).map_err(|error| cannot_read(path, &error))?, path.clone()),
+        PlanSource::Search => search(implied)?,
+    };
+    let environment = |name: &str| -> Option<OsString> { std::env::var_os(name) };
+    hilum_config::load(&text, &origin, &environment).map_err(|diagnostics| {
+        let lines = diagnostics.iter().map(|diagnostic| format!("hilum: cannot load plan: {diagnostic}\n"));
+        Stop { stdout: String::new(), stderr: lines.collect(), code: BAD_PLAN }
+    })
+}
+
+/// The first plan that exists. One that exists and cannot be read is an error, not a reason to look further.
+fn search(implied: bool) -> Result<(String, PathBuf), Stop> {
+    for path in PLAN_FILES.map(Path::new) {
+        match read_file(path) {
+            Ok(text) => return Ok((text, path.to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(cannot_read(path, &error)),
+        }
+    }
+    if implied {
+        return Err(Stop { stdout: String::new(), stderr: cli::overview(), code: crate::USAGE });
+    }
+    let stderr = format!(
+        "hilum: cannot find a plan: neither $HILUM_CONFIG nor {} is there; name one with -c FILE\n",
+        PLAN_FILES.join(" nor ")
+    );
+    Err(Stop { stdout: String::new(), stderr, code: BAD_PLAN })
+}
+
+fn read_file(path: &Path) -> io::Result<String> {
+    let file = fs::File::from(hilum_sys::open::regular_file(path)?);
+    let length = file.metadata()?.len();
+    if length > LARGEST {
+        return Err(io::Error::other(format!("it is {length} bytes long; a plan has at most {LARGEST}")));
+    }
+    io::read_to_string(file)
+}
+
+fn cannot_read(path: &Path, error: &io::Error) -> Stop {
+    let stderr = format!("hilum: cannot read plan {}: {error}\n", path.display());
+    Stop { stdout: String::new(), stderr, code: BAD_PLAN }
+}

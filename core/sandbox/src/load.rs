@@ -1,0 +1,333 @@
+//! From a descriptor to a plugin that can be called: the bytes are read once, judged, and only then given to wasmtime.
+//!
+//! wasmtime checks version, target, CPU features and settings of precompiled code, but not its integrity: one flipped bit is native
+//! code that does something else. So nothing is loaded whose digest the plan does not pin or that anybody but root could have written.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::Arc;
+
+use hilum_wire::{LoadFailure, PluginInfo};
+use sha2::{Digest, Sha256};
+use wasmtime::component::Component;
+
+use crate::bindings::ProbePluginPre;
+use crate::call;
+use crate::engine::{Target, VERSION};
+use crate::grant::Endpoint;
+use crate::host::{Host, INTERFACES, LogSink, State};
+use crate::probe::Description;
+use crate::text::clean;
+
+/// Largest precompiled file. **Units:** bytes. The largest seen, a JavaScript engine with its program, has 37 MB. Doubling it
+/// doubles what a worker may hold for one plugin.
+pub const MAX_FILE: usize = 64 * 1024 * 1024;
+
+/// Read and hashed at a time, before others get a turn. **Units:** bytes.
+const CHUNK: usize = 1024 * 1024;
+
+/// The interface a probe plugin exports.
+const PROBE: &str = "hilum:probe/probe@0.1.0";
+
+/// What is asked to be loaded.
+#[derive(Clone, Debug, Default)]
+pub struct Order {
+    /// The plugin's name in the plan.
+    pub name: String,
+    /// The digest that is pinned, 64 lower-case hexadecimal digits.
+    pub sha256: Option<String>,
+    /// Cap of the linear memory of one call. **Units:** bytes.
+    pub memory: u64,
+    /// What it may connect to.
+    pub connect: Vec<String>,
+}
+
+/// A plugin that can be called.
+pub struct Plugin {
+    pub(crate) name: String,
+    pub(crate) pre: ProbePluginPre<State>,
+    pub(crate) memory: usize,
+    pub(crate) connect: Arc<[Endpoint]>,
+    pub(crate) host: Arc<Host>,
+}
+
+impl fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plugin").field("name", &self.name).field("memory", &self.memory).finish_non_exhaustive()
+    }
+}
+
+/// Why a plugin cannot be used.
+#[derive(Debug)]
+pub struct LoadError {
+    /// Its name in the plan.
+    pub plugin: String,
+    /// What is wrong.
+    pub cause: LoadCause,
+}
+
+/// What is wrong with a plugin.
+#[derive(Debug)]
+pub enum LoadCause {
+    /// No descriptor came with the order.
+    NoDescriptor,
+    /// It is not a regular file.
+    NotAFile,
+    /// It could not be read.
+    Io(io::Error),
+    /// It is longer than [`MAX_FILE`].
+    TooLarge {
+        /// Its length in bytes.
+        len: u64,
+    },
+    /// It is not the file the plan pinned.
+    Digest {
+        /// The pin.
+        pinned: String,
+        /// The digest of what is there.
+        found: String,
+    },
+    /// It is not pinned, and others than root could have written it.
+    Untrusted {
+        /// Its owner.
+        uid: u32,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// A grant cannot be understood.
+    Grant(String),
+    /// It is a component or module that was not compiled.
+    NotCompiled,
+    /// It is no precompiled component at all.
+    NotAComponent,
+    /// It was compiled for another kind of machine.
+    Machine {
+        /// For which.
+        found: Target,
+    },
+    /// It was compiled by or for something else than this hilum.
+    Incompatible(wasmtime::Error),
+    /// It imports what is not there.
+    MissingImports(Vec<String>),
+    /// An import is there, but not as it wants it.
+    ImportMismatch(wasmtime::Error),
+    /// It does not export [`probe`](crate::probe).
+    MissingExport(wasmtime::Error),
+    /// It failed when asked what it is.
+    Describe(call::Broken),
+}
+
+impl LoadCause {
+    /// The kind, as [`LoadFailure`] lists them.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            LoadCause::NoDescriptor | LoadCause::NotAFile | LoadCause::Io(_) => "io",
+            LoadCause::TooLarge { .. } => "too-large",
+            LoadCause::Digest { .. } => "digest",
+            LoadCause::Untrusted { .. } => "untrusted",
+            LoadCause::NotCompiled
+            | LoadCause::NotAComponent
+            | LoadCause::Machine { .. }
+            | LoadCause::Incompatible(_)
+            | LoadCause::MissingExport(_) => "incompatible",
+            LoadCause::Grant(_) | LoadCause::MissingImports(_) | LoadCause::ImportMismatch(_) => "import",
+            LoadCause::Describe(_) => "describe",
+        }
+    }
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot load plugin {}: {}", self.plugin, self.cause)
+    }
+}
+
+impl fmt::Display for LoadCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let native = Target::native();
+        match self {
+            LoadCause::NoDescriptor => f.write_str("bug: no descriptor came with the order to load it"),
+            LoadCause::NotAFile => f.write_str("its path is not a regular file; name a .cwasm file"),
+            LoadCause::Io(error) => write!(f, "cannot read its file: {error}"),
+            LoadCause::TooLarge { len } => {
+                write!(f, "its file has {len} bytes, the limit is {MAX_FILE}; build it smaller")
+            }
+            LoadCause::Digest { pinned, found } => write!(
+                f,
+                "its file is not the one the plan pins: sha256 is {found}, pinned is {pinned}; restore the file, or pin the new digest \
+                 if the change is meant"
+            ),
+            LoadCause::Untrusted { uid, mode } => write!(
+                f,
+                "its file belongs to uid {uid} with mode {mode:04o}, and the plan does not pin it; set sha256 in the plan, or make the \
+                 file root's and writable by no one else (chown 0 and chmod go-w)"
+            ),
+            LoadCause::Grant(text) => write!(f, "allow.connect: {text}"),
+            LoadCause::NotCompiled => write!(
+                f,
+                "its file is WebAssembly that is not compiled yet; run: hilumc compile --target {native} FILE.wasm"
+            ),
+            LoadCause::NotAComponent => write!(
+                f,
+                "its file is not a precompiled component; make one with: hilumc compile --target {native} FILE.wasm"
+            ),
+            LoadCause::Machine { found } => write!(
+                f,
+                "its file is compiled for {found}, this is {native}; run: hilumc compile --target {native} FILE.wasm"
+            ),
+            LoadCause::Incompatible(error) => write!(
+                f,
+                "its file does not fit this hilum (wasmtime {VERSION}): {}; compile it with the hilumc of this release: hilumc compile \
+                 --target {native} FILE.wasm",
+                error.root_cause()
+            ),
+            LoadCause::MissingImports(names) => write!(
+                f,
+                "it imports {}, which this hilum does not have; there are {}",
+                names.join(", "),
+                INTERFACES.join(", ")
+            ),
+            LoadCause::ImportMismatch(error) => write!(
+                f,
+                "an import is not what this hilum has: {error:#}; build it against the WIT packages of this release"
+            ),
+            LoadCause::MissingExport(error) => {
+                write!(f, "it does not export {PROBE} as this hilum knows it: {error:#}; build it for the world probe-plugin")
+            }
+            LoadCause::Describe(broken) => write!(f, "it failed when asked what it is: {}", broken.message),
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+impl std::error::Error for LoadCause {}
+
+impl From<&LoadError> for LoadFailure {
+    fn from(error: &LoadError) -> LoadFailure {
+        LoadFailure { kind: error.cause.kind().to_owned(), message: clean(&error.to_string(), 4096) }
+    }
+}
+
+/// Loads the plugin in `file` and asks it what it is.
+///
+/// **Errors:** [`LoadError`].
+pub async fn load(
+    host: Arc<Host>,
+    order: Order,
+    file: Option<File>,
+    log: LogSink,
+) -> Result<(Plugin, Description), LoadError> {
+    let name = order.name.clone();
+    let loaded = async {
+        let bytes = read_trusted(file.ok_or(LoadCause::NoDescriptor)?, order.sha256.as_deref()).await?;
+        let plugin = prepare(host, order, &bytes)?;
+        drop(bytes);
+        let description = call::describe(&plugin, log).await.map_err(LoadCause::Describe)?;
+        Ok((plugin, description))
+    };
+    loaded.await.map_err(|cause| LoadError { plugin: name, cause })
+}
+
+/// What PID 1 is told of a plugin.
+#[must_use]
+pub fn info(description: &Description) -> PluginInfo {
+    PluginInfo { name: clean(&description.name, 128), version: clean(&description.version, 128) }
+}
+
+/// The bytes of `file`, if they are the pinned ones or nobody but root could have written them.
+async fn read_trusted(file: File, pinned: Option<&str>) -> Result<Vec<u8>, LoadCause> {
+    let metadata = file.metadata().map_err(LoadCause::Io)?;
+    if !metadata.is_file() {
+        return Err(LoadCause::NotAFile);
+    }
+    let too_large = |len| LoadCause::TooLarge { len };
+    let expected = usize::try_from(metadata.len()).map_err(|_| too_large(metadata.len()))?;
+    if expected > MAX_FILE {
+        return Err(too_large(metadata.len()));
+    }
+    if pinned.is_none() && (metadata.uid() != 0 || metadata.mode() & 0o022 != 0) {
+        return Err(LoadCause::Untrusted { uid: metadata.uid(), mode: metadata.mode() & 0o7777 });
+    }
+    let mut hash = Sha256::new();
+    let mut bytes = Vec::with_capacity(expected.saturating_add(1));
+    // Positioned reads: the descriptor's offset is shared with whoever sent it. To the end and not to the length seen before: the file
+    // may have grown.
+    loop {
+        let start = bytes.len();
+        bytes.resize(start.saturating_add(CHUNK.min(expected.saturating_sub(start).saturating_add(1))), 0);
+        let chunk = bytes.get_mut(start..).unwrap_or_default();
+        let offset = u64::try_from(start).unwrap_or(u64::MAX);
+        let count = match file.read_at(chunk, offset) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                bytes.truncate(start);
+                continue;
+            }
+            result => result.map_err(LoadCause::Io)?,
+        };
+        bytes.truncate(start.saturating_add(count));
+        if count == 0 {
+            break;
+        }
+        if bytes.len() > MAX_FILE {
+            return Err(too_large(offset.saturating_add(u64::try_from(count).unwrap_or(u64::MAX))));
+        }
+        hash.update(bytes.get(start..).unwrap_or_default());
+        tokio::task::yield_now().await;
+    }
+    if let Some(pinned) = pinned {
+        let found = hex(&hash.finalize());
+        if found != pinned {
+            return Err(LoadCause::Digest { pinned: clean(pinned, 128), found });
+        }
+    }
+    Ok(bytes)
+}
+
+/// The sha256 of `bytes` as a plan pins it.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// `bytes` as lower-case hexadecimal digits.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
+}
+
+/// A plugin from trusted bytes.
+///
+/// **Order:** only with bytes that [`read_trusted`] returned or that this process compiled itself.
+pub(crate) fn prepare(host: Arc<Host>, order: Order, bytes: &[u8]) -> Result<Plugin, LoadCause> {
+    let connect = order.connect.iter().map(|text| Endpoint::parse(text)).collect::<Result<_, _>>().map_err(LoadCause::Grant)?;
+    if bytes.starts_with(b"\0asm") {
+        return Err(LoadCause::NotCompiled);
+    }
+    let found = Target::of(bytes).ok_or(LoadCause::NotAComponent)?;
+    let backend = host.backend(found).ok_or(LoadCause::Machine { found })?;
+    let component = deserialize(backend, bytes).map_err(LoadCause::Incompatible)?;
+    let missing: Vec<String> = component
+        .component_type()
+        .imports(&backend.engine)
+        .map(|(name, _)| name.to_owned())
+        .filter(|name| !INTERFACES.contains(&name.as_str()))
+        .map(|name| clean(&name, 256))
+        .collect();
+    let pre = match backend.linker.instantiate_pre(&component) {
+        Ok(pre) => pre,
+        Err(_) if !missing.is_empty() => return Err(LoadCause::MissingImports(missing)),
+        Err(error) => return Err(LoadCause::ImportMismatch(error)),
+    };
+    let pre = ProbePluginPre::new(pre).map_err(LoadCause::MissingExport)?;
+    let memory = usize::try_from(order.memory).unwrap_or(usize::MAX);
+    Ok(Plugin { name: order.name, pre, memory, connect, host: Arc::clone(&host) })
+}
+
+#[expect(unsafe_code, reason = "the one place where precompiled code becomes code")]
+fn deserialize(backend: &crate::host::Backend, bytes: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: `Component::deserialize` requires bytes that `Engine::precompile_component` made and nobody changed. `read_trusted` returns
+    // only bytes whose digest the plan pins or that only root could have written, and root could as well replace hilum itself.
+    unsafe { Component::deserialize(&backend.engine, bytes) }
+}

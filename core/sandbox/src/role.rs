@@ -1,0 +1,255 @@
+//! The role's loop: requests in, calls side by side, answers out. It ends when PID 1 does.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use hilum_sys::channel::Channel;
+use hilum_wire::{Answer, FrameError, FromSandbox, LoadFailure, MAX_FRAME, ToSandbox, VERSION, decode};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::call;
+use crate::host::{Host, HostError, LogSink};
+use crate::load::{self, Order, Plugin};
+use crate::outbox::Outbox;
+use crate::text::{MAX_TEXT, clean};
+
+/// Calls that may run at once. Each holds up to its memory cap; PID 1's plans have a handful. More are answered `unknown` at once.
+const MAX_CALLS: usize = 256;
+
+/// Requests taken in a row before answers get their turn.
+const MAX_BATCH: usize = 64;
+
+/// Why the role ended before PID 1 did.
+#[derive(Debug)]
+pub enum ServeError {
+    /// There is nothing to run plugins on.
+    Host(HostError),
+    /// The loop could not be set up.
+    Runtime(io::Error),
+    /// The channel failed.
+    Channel(io::Error),
+    /// PID 1 sent something that is not in the protocol.
+    Frame(FrameError),
+    /// PID 1 spoke before its hello, or said it twice.
+    Hello,
+    /// PID 1 speaks another version.
+    Version {
+        /// Which.
+        theirs: u32,
+    },
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ServeError::Host(_) => f.write_str("cannot set up the plugin host"),
+            ServeError::Runtime(_) => f.write_str("cannot set up the event loop"),
+            ServeError::Channel(_) => f.write_str("cannot use the channel to PID 1"),
+            ServeError::Frame(_) => f.write_str("cannot understand PID 1"),
+            ServeError::Hello => f.write_str("bug: PID 1 did not begin with one hello"),
+            ServeError::Version { theirs } => {
+                write!(f, "PID 1 speaks protocol {theirs}, this worker {VERSION}: the file was replaced under it; restart the container")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ServeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ServeError::Host(error) => Some(error),
+            ServeError::Runtime(error) | ServeError::Channel(error) => Some(error),
+            ServeError::Frame(error) => Some(error),
+            ServeError::Hello | ServeError::Version { .. } => None,
+        }
+    }
+}
+
+/// Serves PID 1 at the other end of `channel` until it closes it.
+///
+/// **Order:** once, as the last thing the process does, after it confined itself.
+///
+/// **Errors:** [`ServeError`]; calls in flight are then lost.
+pub fn serve(channel: Channel) -> Result<(), ServeError> {
+    let host = Arc::new(Host::new().map_err(ServeError::Host)?);
+    run(async {
+        #[expect(deprecated, reason = "its successor asks in unsafe for what holds here: a Channel keeps its one descriptor")]
+        let channel = AsyncFd::new(channel).map_err(ServeError::Channel)?;
+        Role { host, outbox: Outbox::default(), plugins: HashMap::new(), calls: HashMap::new(), loads: HashMap::new(), tasks: JoinSet::new(), greeted: false }
+            .run(&channel)
+            .await
+    })
+    .map_err(ServeError::Runtime)?
+}
+
+/// Runs `future` on a loop as calls need it, without a role around it: for tools that make a call by hand.
+///
+/// **Errors:** the loop could not be set up.
+pub fn run<F: Future>(future: F) -> io::Result<F::Output> {
+    // The driver is asked after every task: a spinning guest is a task that is always ready.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().event_interval(1).build()?;
+    Ok(runtime.block_on(future))
+}
+
+struct Role {
+    host: Arc<Host>,
+    outbox: Outbox,
+    plugins: HashMap<u16, Arc<Plugin>>,
+    /// Calls in flight by their number.
+    calls: HashMap<u64, AbortHandle>,
+    /// Loads in flight by their plugin.
+    loads: HashMap<u16, AbortHandle>,
+    tasks: JoinSet<Done>,
+    /// Whether PID 1 has said hello.
+    greeted: bool,
+}
+
+/// What a task ends with.
+enum Done {
+    Loaded { plugin: u16, loaded: Box<Result<(Plugin, crate::probe::Description), load::LoadError>> },
+    Answered { id: u64, answer: Answer, took_us: u64 },
+}
+
+impl Role {
+    async fn run(mut self, channel: &AsyncFd<Channel>) -> Result<(), ServeError> {
+        self.outbox.push(&FromSandbox::Hello { version: VERSION });
+        let mut buffer = vec![0; MAX_FRAME];
+        loop {
+            tokio::select! {
+                biased;
+                Some(done) = self.tasks.join_next() => self.finish(done.ok()),
+                ready = channel.ready(Interest::WRITABLE), if !self.outbox.is_empty() => {
+                    let mut ready = ready.map_err(ServeError::Channel)?;
+                    match self.outbox.flush(|frame| channel.get_ref().send(frame, &[])) {
+                        Ok(()) => {}
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
+                        Err(error) if is_gone(&error) => return Ok(()),
+                        Err(error) => return Err(ServeError::Channel(error)),
+                    }
+                }
+                ready = channel.ready(Interest::READABLE), if !self.outbox.is_full() => {
+                    let mut ready = ready.map_err(ServeError::Channel)?;
+                    for _ in 0..MAX_BATCH {
+                        match channel.get_ref().receive(&mut buffer) {
+                            Ok(packet) if packet.len == 0 => return Ok(()),
+                            Ok(packet) => {
+                                let frame = buffer.get(..packet.len).unwrap_or_default();
+                                let message = decode(frame).map_err(ServeError::Frame)?;
+                                self.take(message, packet.descriptors)?;
+                            }
+                            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                                ready.clear_ready();
+                                break;
+                            }
+                            Err(error) if is_gone(&error) => return Ok(()),
+                            Err(error) => return Err(ServeError::Channel(error)),
+                        }
+                    }
+                }
+                () = self.outbox.filled() => {}
+            }
+        }
+    }
+
+    fn take(&mut self, message: ToSandbox, descriptors: Vec<OwnedFd>) -> Result<(), ServeError> {
+        if let ToSandbox::Hello { version } = message {
+            if self.greeted {
+                return Err(ServeError::Hello);
+            }
+            self.greeted = true;
+            return if version == VERSION { Ok(()) } else { Err(ServeError::Version { theirs: version }) };
+        }
+        if !self.greeted {
+            return Err(ServeError::Hello);
+        }
+        match message {
+            ToSandbox::Hello { .. } => {}
+            ToSandbox::Load { plugin, name, sha256, memory, grants } => {
+                let order = Order { name, sha256, memory, connect: grants.connect };
+                let file = descriptors.into_iter().next().map(File::from);
+                let loading = load::load(Arc::clone(&self.host), order, file, self.sink(plugin));
+                let task =
+                    self.tasks.spawn(async move { Done::Loaded { plugin, loaded: Box::new(loading.await) } });
+                if let Some(earlier) = self.loads.insert(plugin, task) {
+                    earlier.abort();
+                }
+            }
+            ToSandbox::Call { id, plugin, settings, timeout_ms, attempt } => {
+                let began = Instant::now();
+                let refusal = match self.plugins.get(&plugin) {
+                    None => Some(format!("bug: plugin {plugin} is not loaded")),
+                    Some(_) if self.calls.len() >= MAX_CALLS => {
+                        Some(format!("{MAX_CALLS} probe calls are running already; give the probes longer periods or shorter timeouts"))
+                    }
+                    Some(called) => {
+                        let called = Arc::clone(called);
+                        let log = self.sink(plugin);
+                        let task = self.tasks.spawn(async move {
+                            let answer = call::check(&called, call::request(settings, timeout_ms, attempt), log).await;
+                            let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+                            Done::Answered { id, answer, took_us }
+                        });
+                        // A number that is used twice names the later call.
+                        if let Some(earlier) = self.calls.insert(id, task) {
+                            earlier.abort();
+                        }
+                        None
+                    }
+                };
+                if let Some(why) = refusal {
+                    self.outbox.push(&FromSandbox::Answered { id, answer: Answer::Unknown(why), took_us: 0 });
+                }
+            }
+            ToSandbox::Cancel { id } => {
+                if let Some(call) = self.calls.remove(&id) {
+                    call.abort();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Says what came of a task; nothing of one that was aborted.
+    fn finish(&mut self, done: Option<Done>) {
+        match done {
+            None => {}
+            Some(Done::Loaded { plugin, loaded }) => {
+                self.loads.remove(&plugin);
+                match *loaded {
+                    Ok((loaded, description)) => {
+                        self.plugins.insert(plugin, Arc::new(loaded));
+                        self.outbox.push(&FromSandbox::Loaded { plugin, info: load::info(&description) });
+                    }
+                    Err(error) => {
+                        // What was loaded before under this index had other grants; it does not stand in for the new one.
+                        self.plugins.remove(&plugin);
+                        self.outbox.push(&FromSandbox::LoadFailed { plugin, failure: LoadFailure::from(&error) });
+                    }
+                }
+            }
+            Some(Done::Answered { id, answer, took_us }) => {
+                // A cancelled call that was quicker has no place in the table any more, and no answer.
+                if self.calls.remove(&id).is_some() {
+                    self.outbox.push(&FromSandbox::Answered { id, answer, took_us });
+                }
+            }
+        }
+    }
+
+    fn sink(&self, plugin: u16) -> LogSink {
+        let outbox = self.outbox.clone();
+        Arc::new(move |level, line: String| outbox.log(plugin, level, clean(&line, MAX_TEXT)))
+    }
+}
+
+/// Whether the error means that PID 1 has closed its end.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::NotConnected)
+}

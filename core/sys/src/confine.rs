@@ -1,0 +1,90 @@
+//! What a worker gives up after it was executed and before it reads its first byte.
+//!
+//! Everything is tried; what the environment refuses is returned, so that status can show a worker that is less confined than it should be.
+//! Containers differ: no capabilities at all, one mapped user only, no `/proc`. What is then already given up counts as done.
+
+use std::io;
+
+use rustix::io::Errno;
+use rustix::process::{DumpableBehavior, Gid, Resource, Rlimit, Uid};
+use rustix::thread::{CapabilitySet, CapabilitySets};
+
+use crate::child::Identity;
+use crate::process;
+
+/// User and group of a worker that was started as root: `nobody` by the kernel's own convention (the overflow ids), so that it owns no file.
+pub const NOBODY: u32 = 65_534;
+
+/// The OOM score adjustment of a worker: when memory runs out, it goes before the services and long before PID 1.
+const OOM_SCORE: &[u8] = b"900";
+
+/// Highest capability number there can be: the sets have 64 bits.
+const LAST_CAPABILITY: u32 = 63;
+
+/// Something that could not be given up.
+#[derive(Debug)]
+pub struct Refused {
+    /// What.
+    pub what: &'static str,
+    /// Why.
+    pub error: io::Error,
+}
+
+/// Confines this process for good: no new privileges, no capability in any set, user and groups of `identity` (by default [`NOBODY`] when
+/// started as root), no core dump, no inspection by others of its user, first in line when memory runs out, killed when its `parent` dies.
+/// Returns what was refused.
+///
+/// **Order:** after exec, on the only thread, before any input is read. Descriptors are not touched: `child::Spec::close_rest` did that.
+///
+/// **Source:** capabilities(7), prctl(2), setresuid(2).
+#[must_use]
+pub fn worker(identity: Option<&Identity>, parent: i32) -> Vec<Refused> {
+    let mut refused = Vec::new();
+    let mut note = |what, done: Result<(), Errno>| {
+        if let Err(error) = done {
+            refused.push(Refused { what, error: error.into() });
+        }
+    };
+    // Best effort by nature: without /proc it cannot be told from a container that fixed its scores.
+    let _raised = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
+    note("no new privileges", rustix::thread::set_no_new_privs(true));
+    let no_core = Rlimit { current: Some(0), maximum: Some(0) };
+    note("no core dumps", rustix::process::setrlimit(Resource::Core, no_core));
+    // Without the right to change it, the set stays as it is; with no new privileges it cannot be drawn from.
+    for number in 0..=LAST_CAPABILITY {
+        if rustix::thread::remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << number)).is_err() {
+            break;
+        }
+    }
+    note("ambient capabilities", tolerate(rustix::thread::clear_ambient_capability_set(), Errno::INVAL));
+    let nobody = Identity { uid: NOBODY, gid: NOBODY, groups: Vec::new() };
+    let root = rustix::process::geteuid().is_root();
+    if identity.is_some_and(|identity| !identity.is_valid()) {
+        note("user", Err(Errno::INVAL));
+    } else if let Some(identity) = identity.or_else(|| root.then_some(&nobody)) {
+        let groups: Vec<Gid> = identity.groups.iter().map(|group| Gid::from_raw(*group)).collect();
+        let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
+        note("groups", rustix::thread::set_thread_groups(&groups));
+        note("group", rustix::thread::set_thread_res_gid(gid, gid, gid));
+        note("user", rustix::thread::set_thread_res_uid(uid, uid, uid));
+    }
+    let none = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+    };
+    note("capabilities", rustix::thread::set_capabilities(None, none));
+    // After the change of user, which clears the first and sets the second.
+    if let Err(error) = process::set_parent_death_signal(9) {
+        note("parent-death signal", Err(Errno::from_io_error(&error).unwrap_or(Errno::INVAL)));
+    } else if process::parent() != parent {
+        let _killed = process::kill(process::pid(), libc::SIGKILL);
+    }
+    note("no inspection", rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable));
+    refused
+}
+
+/// The same, where `error` means that there is nothing to do.
+fn tolerate(done: Result<(), Errno>, error: Errno) -> Result<(), Errno> {
+    done.or_else(|found| if found == error { Ok(()) } else { Err(found) })
+}

@@ -1,0 +1,61 @@
+//! The release binary from outside: as real PID 1 in namespaces and in containers. The tests are those of the `hilum` package
+//! (`core/hilum/tests`); this builds what they need and tells them where it is.
+
+use std::process::Command;
+
+use crate::arguments::Arguments;
+use crate::dist;
+use crate::packages::{self, Program};
+use crate::plugins;
+use crate::tally::{self, Tally};
+use crate::target::Target;
+use crate::workspace;
+
+/// What the tests run beside hilum: container tools, and the programs it stands in for.
+pub(crate) const PROGRAMS: &[Program] = &[
+    Program { name: "runc", package: "runc" },
+    Program { name: "skopeo", package: "skopeo" },
+    Program { name: "umoci", package: "umoci" },
+    Program { name: "tini", package: "tini" },
+    Program { name: "dumb-init", package: "dumb-init" },
+    Program { name: "catatonit", package: "catatonit" },
+    Program { name: "qemu-aarch64-static", package: "qemu-user-static" },
+    Program { name: "curl", package: "curl" },
+    Program { name: "promtool", package: "prometheus" },
+];
+
+pub(crate) fn run(mut arguments: Arguments) -> Result<(), String> {
+    let name = arguments.word();
+    arguments.finish()?;
+    let mut cargo = prepare()?;
+    if let Some(name) = name {
+        cargo.arg("--").arg(name);
+    }
+    tally::require("e2e", &mut cargo)
+}
+
+/// CI's share.
+pub(crate) fn tally() -> Result<Tally, String> {
+    tally::run("e2e", &mut prepare()?)
+}
+
+/// Builds everything and gives the cargo call, up to the test's name.
+fn prepare() -> Result<Command, String> {
+    packages::ensure("e2e", PROGRAMS)?;
+    let host = Target::host()?;
+    dist::ensure(host, &["hilum", "hilum-tiny"])?;
+    plugins::build(&[host])?;
+    let mut cargo = workspace::cargo();
+    point(&mut cargo, host);
+    cargo.args(["test", "--locked", "--package", "hilum", "--test", "e2e"]);
+    Ok(cargo)
+}
+
+/// Tells tests where the artefacts are.
+pub(crate) fn point(cargo: &mut Command, host: &Target) {
+    cargo
+        .env("HILUM_BIN", dist::path(host, "hilum"))
+        .env("HILUM_TINY_BIN", dist::path(host, "hilum-tiny"))
+        .env("HILUMC_BIN", dist::path(host, "hilumc"))
+        .env("HILUM_PLUGINS", plugins::folder());
+}

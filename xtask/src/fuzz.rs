@@ -1,0 +1,110 @@
+//! Fuzzing with libFuzzer, on the stable compiler and without cargo-fuzz: nearly all of our code forbids unsafe, so the
+//! address sanitizer, the part that needs nightly, would find little. `fuzz/` is a package outside the workspace with one
+//! binary a target and its inputs in `fuzz/corpus/TARGET`; its ordinary tests replay every corpus.
+
+use std::fs;
+use std::process::Command;
+
+use crate::arguments::Arguments;
+use crate::process;
+use crate::tally::{self, Tally};
+use crate::workspace;
+
+/// How long a target is fuzzed if nothing else is said. **Units:** seconds.
+const SECONDS: u64 = 60;
+
+/// Coverage instrumentation as libFuzzer wants it. **Source:** the LLVM documentation of SanitizerCoverage.
+const FLAGS: &[&str] = &[
+    "--cfg=fuzzing",
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
+    "-Cdebug-assertions",
+    "-Coverflow-checks",
+    "-Ccodegen-units=1",
+];
+
+pub(crate) fn run(mut arguments: Arguments) -> Result<(), String> {
+    if arguments.switch("--replay") {
+        arguments.finish()?;
+        return tally::require("replay corpora", &mut replay());
+    }
+    let target = arguments.word();
+    let seconds = match arguments.word() {
+        None => SECONDS,
+        Some(text) => text.parse().map_err(|_| format!("\"{text}\" is not a number of seconds"))?,
+    };
+    arguments.finish()?;
+    let known = targets()?;
+    match target {
+        Some(target) if known.contains(&target) => fuzz(&target, seconds),
+        Some(target) => Err(format!("no fuzz target \"{target}\"; there are {}", known.join(", "))),
+        None => Err(format!("name a fuzz target: {}", known.join(", "))),
+    }
+}
+
+/// CI's share: every input that was ever interesting, once more.
+pub(crate) fn tally() -> Result<Tally, String> {
+    tally::run("replay corpora", &mut replay())
+}
+
+fn replay() -> Command {
+    let mut cargo = workspace::cargo();
+    cargo.args(["test", "--locked", "--manifest-path", "fuzz/Cargo.toml"]);
+    cargo
+}
+
+/// Builds and runs one target. A crash leaves its input in `fuzz/artifacts/TARGET` and fails the verb.
+fn fuzz(target: &str, seconds: u64) -> Result<(), String> {
+    let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let folder = workspace::target().join("fuzz");
+    let mut cargo = workspace::cargo();
+    cargo
+        .args(["build", "--release", "--locked", "--manifest-path", "fuzz/Cargo.toml", "--target", &triple])
+        .args(["--bin", target])
+        .env_remove("RUSTFLAGS")
+        .env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\x1f"))
+        .env("CARGO_PROFILE_RELEASE_LTO", "off")
+        .env("CARGO_PROFILE_RELEASE_STRIP", "none")
+        .env("CARGO_TARGET_DIR", &folder);
+    process::run(&format!("build fuzz target {target}"), &mut cargo)?;
+
+    let corpus = workspace::root().join("fuzz/corpus").join(target);
+    let artifacts = workspace::root().join("fuzz/artifacts").join(target);
+    for folder in [&corpus, &artifacts] {
+        fs::create_dir_all(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+    }
+    let mut fuzzer = Command::new(folder.join(&triple).join("release").join(target));
+    fuzzer
+        .current_dir(workspace::root())
+        .arg(format!("-artifact_prefix={}/", artifacts.display()))
+        .args([&format!("-max_total_time={seconds}"), "-timeout=10", "-rss_limit_mb=1024", "-print_final_stats=1"])
+        .arg(&corpus);
+    let output = process::run(&format!("fuzz {target} for {seconds} s"), &mut fuzzer)?;
+    for line in output.lines().filter(|line| line.starts_with("Done ") || line.starts_with("stat::")) {
+        process::say(&format!("{target}: {line}"));
+    }
+    Ok(())
+}
+
+/// The binaries of `fuzz/`.
+fn targets() -> Result<Vec<String>, String> {
+    let mut cargo = workspace::cargo();
+    let arguments = ["metadata", "--format-version=1", "--no-deps", "--manifest-path", "fuzz/Cargo.toml"];
+    let metadata = process::ask(cargo.args(arguments))?;
+    let metadata: serde_json::Value =
+        serde_json::from_str(&metadata).map_err(|error| format!("cannot read cargo's metadata: {error}"))?;
+    let list = |value: &serde_json::Value, key: &str| value.get(key).and_then(|list| list.as_array()).cloned();
+    let mut names = Vec::new();
+    for package in list(&metadata, "packages").unwrap_or_default() {
+        for target in list(&package, "targets").unwrap_or_default() {
+            if list(&target, "kind").is_some_and(|kind| kind.iter().any(|kind| kind == "bin")) {
+                names.extend(target.get("name").and_then(|name| name.as_str()).map(str::to_owned));
+            }
+        }
+    }
+    names.sort();
+    Ok(names)
+}
