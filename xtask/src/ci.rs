@@ -79,7 +79,7 @@ fn distribute() -> Result<Tally, String> {
 fn unit() -> Result<Tally, String> {
     packages::ensure("the tests", e2e::PROGRAMS)?;
     let mut cargo = workspace::cargo();
-    e2e::point(&mut cargo, Target::host()?);
+    e2e::point(&mut cargo, Target::host()?)?;
     cargo.args(["test", "--locked", "--workspace", "--no-fail-fast", "--lib", "--bins"]);
     for name in test_targets()? {
         cargo.args(["--test", &name]);

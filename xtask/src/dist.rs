@@ -72,33 +72,35 @@ pub(crate) fn path(target: &Target, name: &str) -> PathBuf {
 }
 
 fn build(target: &Target, binary: &Binary) -> Result<PathBuf, String> {
-    package(target, binary.package, binary.features, binary.name)
+    let built = package(target, binary.package, binary.features, binary.name)?;
+    let place = path(target, binary.name);
+    workspace::write(&place, &workspace::read(&built)?, 0o755)?;
+    Ok(place)
 }
 
-/// Builds a package's binary of the same name and leaves it in `target/dist/TARGET/NAME`, proven static.
-pub(crate) fn package(target: &Target, package: &str, features: bool, name: &str) -> Result<PathBuf, String> {
+/// Builds a package's binary of the same name and proves it static. It stays where cargo leaves it, until the same package is
+/// built with other features. `title` is what to call it.
+pub(crate) fn package(target: &Target, package: &str, features: bool, title: &str) -> Result<PathBuf, String> {
     let provision = Provision::find(target.triple)?;
     let mut cargo = provision.build(target.triple)?;
     cargo.args(["--package", package, "--bin", package]);
     if !features {
         cargo.arg("--no-default-features");
     }
-    process::run(&format!("build {name} for {}", target.triple), &mut cargo)?;
+    process::run(&format!("build {title} for {}", target.triple), &mut cargo)?;
 
     let built = provision.target_dir().join(target.triple).join("release").join(package);
-    let bytes = workspace::read(&built)?;
-    let found = elf::inspect(&bytes).map_err(|error| format!("{}: {error}", workspace::shorten(&built)))?;
-    if found != (elf::Executable { machine: target.machine, relocated: false }) {
-        return Err(format!(
-            "{} is not what runs from scratch on {}: found {found:?}, wanted machine {} and no relocation",
-            workspace::shorten(&built),
-            target.triple,
-            target.machine
-        ));
+    let found =
+        elf::inspect(&workspace::read(&built)?).map_err(|error| format!("{}: {error}", workspace::shorten(&built)))?;
+    if found == (elf::Executable { machine: target.machine, relocated: false }) {
+        return Ok(built);
     }
-    let place = path(target, name);
-    workspace::write(&place, &bytes, 0o755)?;
-    Ok(place)
+    Err(format!(
+        "{} is not what runs from scratch on {}: found {found:?}, wanted machine {} and no relocation",
+        workspace::shorten(&built),
+        target.triple,
+        target.machine
+    ))
 }
 
 /// Forgets what was built of these packages, so that they are compiled and linked again.

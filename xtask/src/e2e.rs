@@ -46,16 +46,18 @@ fn prepare() -> Result<Command, String> {
     dist::ensure(host, &["hilum", "hilum-tiny"])?;
     plugins::build(&[host])?;
     let mut cargo = workspace::cargo();
-    point(&mut cargo, host);
+    point(&mut cargo, host)?;
     cargo.args(["test", "--locked", "--package", "hilum", "--test", "e2e"]);
     Ok(cargo)
 }
 
-/// Tells tests where the artefacts are.
-pub(crate) fn point(cargo: &mut Command, host: &Target) {
+/// Tells tests where the artefacts are; the program they run as hilum's child is built here too.
+pub(crate) fn point(cargo: &mut Command, host: &Target) -> Result<(), String> {
     cargo
+        .env("HILUM_FIXTURE", dist::package(host, "e2e-fixture", true, "e2e-fixture")?)
         .env("HILUM_BIN", dist::path(host, "hilum"))
         .env("HILUM_TINY_BIN", dist::path(host, "hilum-tiny"))
         .env("HILUMC_BIN", dist::path(host, "hilumc"))
         .env("HILUM_PLUGINS", plugins::folder());
+    Ok(())
 }

@@ -178,7 +178,7 @@ fn random_changes_to_plans_are_survived() {
     let good: Vec<&str> = good.iter().map(String::as_str).collect();
     let all: Vec<&str> = good.iter().copied().chain(bad.iter().map(String::as_str)).collect();
     let (mut loaded, mut refused) = (0, 0);
-    for seed in 1_000_000..=1_600_000 {
+    for seed in 1..=10_000 {
         let mut random = Random(seed);
         // Many changes to any plan hardly ever leave a good one; one change to a good one often does.
         let (plan, times) =

@@ -151,7 +151,12 @@ impl Probe {
                 self.unknowns = self.unknowns.saturating_add(1);
                 self.last = "unknown";
                 self.message = message;
-                plan.unknown_threshold.filter(|&limit| self.unknowns >= limit).map(|_| false)
+                let failing = plan.unknown_threshold.is_some_and(|limit| self.unknowns >= limit);
+                if failing {
+                    // Now it does count as a failure, so the way back is as long as after one.
+                    self.passes = 0;
+                }
+                failing.then_some(false)
             }
         };
         let passing = verdict?;

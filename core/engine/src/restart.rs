@@ -84,12 +84,13 @@ impl History {
 fn wait(plan: &BackoffPlan, attempt: u32, rng: &mut Rng) -> Span {
     let cap = plan.cap.max(plan.initial).0;
     let mut full = plan.initial.0;
-    // Ends early: the wait stops growing once it is zero, at the cap, or not multiplied at all.
+    // Ends early: a wait that no longer grows, at the cap or rounded down to itself, stays where it is.
     for _ in 0..attempt {
-        if full == 0 || full >= cap || plan.factor <= 1000 {
+        let longer = scale(full, plan.factor).min(cap);
+        if longer <= full {
             break;
         }
-        full = scale(full, plan.factor).min(cap);
+        full = longer;
     }
     let longest_cut = scale(full, plan.jitter.min(1000));
     Span(full.saturating_sub(rng.up_to(longest_cut)))

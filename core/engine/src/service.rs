@@ -40,7 +40,15 @@ enum State {
     /// The leader runs.
     Up { run: Incarnation, pid: Pid, since: Tick, ttl: Option<Span> },
     /// The leader was asked to stop.
-    Stopping { run: Incarnation, pid: Pid, since: Tick, kill_at: Option<Tick>, why: StopReason },
+    Stopping {
+        run: Incarnation,
+        pid: Pid,
+        since: Tick,
+        kill_at: Option<Tick>,
+        why: StopReason,
+        /// SIGCONT was sent. Once is enough: one that stops itself again each time it is continued would never come to an end.
+        continued: bool,
+    },
     /// The leader was killed and has not been reaped. `give_up_at` only once the container ends: before, a second run beside a stuck
     /// one would be worse than waiting.
     Killed { run: Incarnation, pid: Pid, since: Tick, give_up_at: Option<Tick>, why: StopReason },
@@ -423,11 +431,30 @@ impl Service {
         }
     }
 
-    /// Notes that job control stopped the leader. Returns whether it is the current life's.
-    pub(crate) fn on_stopped(&mut self, run: Incarnation) -> bool {
-        let current = self.state.run() == Some(run);
-        self.suspended |= current;
-        current
+    /// Notes that job control stopped the leader. Returns whether whoever started the supervisor is to see it stop too.
+    pub(crate) fn on_stopped(&mut self, cx: &mut Context<'_>, run: Incarnation) -> bool {
+        if self.state.run() != Some(run) {
+            return false;
+        }
+        match &mut self.state {
+            State::Up { .. } => {
+                self.suspended = true;
+                true
+            }
+            // It was asked to stop and would not hear of it: either it stopped just before, or it stops now and again.
+            State::Stopping { continued, .. } if !*continued => {
+                *continued = true;
+                cx.signal(run, Signal::CONT, cx.plan.stop.scope);
+                false
+            }
+            State::Stopping { .. } => true,
+            State::Down
+            | State::Starting { .. }
+            | State::Killed { .. }
+            | State::Sweeping { .. }
+            | State::BackingOff { .. }
+            | State::Ended => false,
+        }
     }
 
     pub(crate) fn on_probe_answered(
@@ -588,13 +615,14 @@ impl Service {
                 let signal = cx.plan.stop.signal.unwrap_or(arrived);
                 cx.log(Some(run), Entry::Stopping { reason: why, signal });
                 cx.signal(run, signal, cx.plan.stop.scope);
-                if self.suspended {
-                    // A stopped process sees no signal but KILL until it is continued.
+                // A stopped process sees no signal but KILL until it is continued.
+                let continued = self.suspended;
+                if continued {
                     self.suspended = false;
                     cx.signal(run, Signal::CONT, cx.plan.stop.scope);
                 }
                 let kill_at = cx.plan.stop.grace.map(|grace| cx.now.after(grace));
-                self.state = State::Stopping { run, pid, since, kill_at, why };
+                self.state = State::Stopping { run, pid, since, kill_at, why, continued };
                 self.silence_probes(cx);
                 self.tell_readiness(cx);
             }
@@ -662,9 +690,21 @@ impl Service {
         }
     }
 
+    /// Gives up on calls nobody has answered in time, then makes those that are due, so that nothing stays due.
     fn run_due_probes(&mut self, cx: &mut Context<'_>) {
+        for (index, at) in (0u16..).zip(0..self.probes.len()) {
+            // Asked anew each time: a lost call can stop the service, which cancels all others.
+            let Some(Schedule::InFlight { call, since, give_up_at }) = self.probes.get(at).map(|probe| probe.schedule)
+            else {
+                continue;
+            };
+            if give_up_at <= cx.now {
+                cx.cancel(index, Some(call));
+                let outcome = Outcome::Unknown("no answer from the plugin's worker in time".to_string());
+                self.on_probe_answered(cx, index, call, outcome, cx.now.since(since));
+            }
+        }
         let Some(run) = self.state.run() else { return };
-        let mut lost = Vec::new();
         for (index, (probe, plan)) in (0u16..).zip(self.probes.iter_mut().zip(&cx.plan.probes)) {
             match probe.schedule {
                 Schedule::Waiting { at } if at <= cx.now => {
@@ -677,16 +717,8 @@ impl Service {
                     let (timeout, attempt) = (plan.timeout, probe.attempts);
                     cx.out.push(Action::RunProbe { probe: probe_id, run, call, timeout, attempt });
                 }
-                Schedule::InFlight { call, since, give_up_at } if give_up_at <= cx.now => {
-                    lost.push((index, call, cx.now.since(since)));
-                }
                 Schedule::Idle | Schedule::Waiting { .. } | Schedule::InFlight { .. } => {}
             }
-        }
-        for (index, call, took) in lost {
-            cx.cancel(index, Some(call));
-            let outcome = Outcome::Unknown("no answer from the plugin's worker in time".to_string());
-            self.on_probe_answered(cx, index, call, outcome, took);
         }
     }
 

@@ -18,7 +18,7 @@ enum Stage {
     /// Services run.
     Running,
     /// A stop signal arrived and is passed on at `at`.
-    Delaying { at: Tick, signal: Signal },
+    Delaying { at: Tick },
     /// Services are being stopped.
     Stopping,
     /// No service is left; descendants are waited for, and killed at the deadline; with `killed`, given up on at it.
@@ -82,10 +82,11 @@ impl Supervisor {
         }
         self.now = self.now.max(now);
         let before = out.len();
-        let counted = matches!(event, Event::ProbeAnswered { .. });
+        // The facts that can change the status without an order of their own.
+        let silent = matches!(event, Event::ProbeAnswered { .. } | Event::GroupGone { .. });
         self.route(event, out);
         let exit = self.conclude(out);
-        if counted || out.len() > before {
+        if silent || exit.is_some() || out.len() > before {
             out.push(Action::Publish);
         }
         if let Some(code) = exit {
@@ -98,7 +99,7 @@ impl Supervisor {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Tick> {
         let own = match self.stage {
-            Stage::Delaying { at, .. } => Some(at),
+            Stage::Delaying { at } => Some(at),
             Stage::Draining { deadline, .. } => deadline,
             Stage::Lingering { until } => Some(until),
             Stage::Running | Stage::Stopping => None,
@@ -152,7 +153,7 @@ impl Supervisor {
             Event::Stopped { service, run } => {
                 let mirror = self.plan.signals.suspend_with_child;
                 self.one(service, out, |service, cx| {
-                    if service.on_stopped(run) && mirror && cx.plan.essential {
+                    if service.on_stopped(cx, run) && mirror && cx.plan.essential {
                         cx.out.push(Action::Suspend);
                     }
                 });
@@ -212,20 +213,25 @@ impl Supervisor {
         }
         if self.plan.signals.suspend.contains(arrived) {
             let signal = rewrite.unwrap_or(Signal::STOP);
-            self.each(out, |service, cx| service.forward(cx, signal));
+            self.pass_on(signal, out);
             out.push(Action::Suspend);
         } else if self.plan.signals.stop.contains(arrived) {
             self.on_stop_signal(arrived, signal, out);
         } else if self.plan.signals.forward.contains(arrived) {
-            match self.stage {
-                Stage::Draining { .. } => out.push(Action::SignalAll { signal }),
-                Stage::Running | Stage::Delaying { .. } | Stage::Stopping => {
-                    self.each(out, |service, cx| service.forward(cx, signal));
-                }
-                Stage::Lingering { .. } | Stage::Done => {}
-            }
+            self.pass_on(signal, out);
         } else {
             self.log(out, Entry::SignalIgnored { signal: arrived });
+        }
+    }
+
+    /// Passes a signal on to whoever is left to hear it.
+    fn pass_on(&mut self, signal: Signal, out: &mut Vec<Action>) {
+        match self.stage {
+            Stage::Running | Stage::Delaying { .. } | Stage::Stopping => {
+                self.each(out, |service, cx| service.forward(cx, signal));
+            }
+            Stage::Draining { .. } => out.push(Action::SignalAll { signal }),
+            Stage::Lingering { .. } | Stage::Done => {}
         }
     }
 
@@ -240,7 +246,7 @@ impl Supervisor {
         self.log(out, entry);
         match (&self.stage, first) {
             (Stage::Running, true) if self.plan.signals.delay > Span::ZERO => {
-                self.stage = Stage::Delaying { at: self.now.after(self.plan.signals.delay), signal };
+                self.stage = Stage::Delaying { at: self.now.after(self.plan.signals.delay) };
             }
             (Stage::Running, true) => self.shut_down(out),
             // The first stop signal while an essential service's end has already begun the stop: it is under way.
@@ -262,7 +268,7 @@ impl Supervisor {
 
     fn on_thawed(&mut self, gap: Span, out: &mut Vec<Action>) {
         match &mut self.stage {
-            Stage::Delaying { at, .. } => *at = at.after(gap),
+            Stage::Delaying { at } => *at = at.after(gap),
             Stage::Draining { deadline, .. } => *deadline = deadline.map(|at| at.after(gap)),
             Stage::Lingering { until } => *until = until.after(gap),
             Stage::Running | Stage::Stopping | Stage::Done => {}
@@ -275,7 +281,7 @@ impl Supervisor {
 
     fn on_due(&mut self, out: &mut Vec<Action>) {
         match self.stage {
-            Stage::Delaying { at, .. } if at <= self.now => self.shut_down(out),
+            Stage::Delaying { at } if at <= self.now => self.shut_down(out),
             Stage::Draining { deadline: Some(at), killed: false } if at <= self.now => self.kill_descendants(out),
             // Stuck in the kernel; they die with the PID namespace.
             Stage::Draining { deadline: Some(at), killed: true } if at <= self.now => self.linger(),
@@ -306,7 +312,8 @@ impl Supervisor {
             if let Some((service, _)) = end {
                 self.code = Some(service.code());
                 self.shut_down(out);
-            } else if self.services.iter().all(Service::is_ended) {
+            } else if !self.services.is_empty() && self.services.iter().all(Service::is_ended) {
+                // A plan without services (catatonit's pause) waits for a signal instead.
                 self.shut_down(out);
             }
         }

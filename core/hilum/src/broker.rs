@@ -44,11 +44,11 @@ const QUARANTINE: Span = Span::from_secs(10);
 const QUARANTINE_CAP: Span = Span::from_secs(600);
 
 /// First descriptor handed to a worker: its channel. Listeners follow.
-pub const CHANNEL_DESCRIPTOR: i32 = 3;
+pub(crate) const CHANNEL_DESCRIPTOR: i32 = 3;
 
 /// What a worker is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Role {
+pub(crate) enum Role {
     /// Answers HTTP.
     Status,
     /// Hosts plugins: the shared one, or that of one plugin.
@@ -58,7 +58,7 @@ pub enum Role {
 impl Role {
     /// The word on the worker's command line.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Role::Status => "status",
             Role::Sandbox(_) => "sandbox",
@@ -126,7 +126,7 @@ struct Plugin {
 
 /// All workers.
 #[derive(Debug)]
-pub struct Broker {
+pub(crate) struct Broker {
     executable: OwnedFd,
     slots: Vec<Slot>,
     plugins: Vec<Plugin>,
@@ -143,7 +143,7 @@ pub struct Broker {
 impl Broker {
     /// Places for all workers the launch needs; starts none.
     #[must_use]
-    pub fn new(launch: &Launch, executable: OwnedFd) -> Broker {
+    pub(crate) fn new(launch: &Launch, executable: OwnedFd) -> Broker {
         let slot = |role| Slot { role, live: None, start_at: None, losses: VecDeque::new(), replaced: 0 };
         let mut slots = Vec::new();
         if launch.status.is_some() {
@@ -189,7 +189,7 @@ impl Broker {
     // Questions.
 
     /// Descriptors to wait for, each with whether a frame waits to be written to it.
-    pub fn interests(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>, bool)> {
+    pub(crate) fn interests(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>, bool)> {
         self.slots.iter().enumerate().filter_map(|(index, slot)| {
             slot.live.as_ref().map(|live| (index, live.channel.as_fd(), !live.outbox.is_empty()))
         })
@@ -197,8 +197,9 @@ impl Broker {
 
     /// When something is to be done here if nothing else happens.
     #[must_use]
-    pub fn next_deadline(&self) -> Option<Tick> {
-        let slots = self.slots.iter().flat_map(|slot| [slot.start_at, slot.live.as_ref().and_then(|live| live.hello_by)]);
+    pub(crate) fn next_deadline(&self) -> Option<Tick> {
+        let slots =
+            self.slots.iter().flat_map(|slot| [slot.start_at, slot.live.as_ref().and_then(|live| live.hello_by)]);
         let plugins = self.plugins.iter().flat_map(|plugin| [plugin.free_at, plugin.load_by]);
         let calls = self.calls.values().map(|call| Some(call.overdue_at));
         slots.chain(plugins).chain(calls).flatten().min()
@@ -206,13 +207,13 @@ impl Broker {
 
     /// Whether a pid is a worker's.
     #[must_use]
-    pub fn is_worker(&self, pid: i32) -> bool {
+    pub(crate) fn is_worker(&self, pid: i32) -> bool {
         self.slots.iter().any(|slot| slot.live.as_ref().is_some_and(|live| live.child.pid == pid))
     }
 
     /// What is to be said of plugins and workers.
     #[must_use]
-    pub fn reports(&self, launch: &Launch) -> (Vec<PluginReport>, Vec<WorkerReport>) {
+    pub(crate) fn reports(&self, launch: &Launch) -> (Vec<PluginReport>, Vec<WorkerReport>) {
         let plugins = self.plugins.iter().zip(&launch.plugins).map(|(plugin, launch)| PluginReport {
             name: launch.name.clone(),
             state: plugin.state,
@@ -238,14 +239,14 @@ impl Broker {
     // Commands.
 
     /// Starts every worker that is not there.
-    pub fn start_all(&mut self, launch: &Launch, listeners: Option<&Listeners>, now: Tick, log: &mut Log) {
+    pub(crate) fn start_all(&mut self, launch: &Launch, listeners: Option<&Listeners>, now: Tick, log: &mut Log) {
         for slot in 0..self.slots.len() {
             self.start(slot, launch, listeners, now, log);
         }
     }
 
     /// Ends all workers; none is replaced.
-    pub fn stop_all(&mut self) {
+    pub(crate) fn stop_all(&mut self) {
         for slot in &mut self.slots {
             slot.start_at = None;
             if let Some(live) = slot.live.take() {
@@ -256,7 +257,7 @@ impl Broker {
 
     /// Makes a probe call; the answer comes as an event.
     #[expect(clippy::too_many_arguments, reason = "the fields of one order, taken apart where it is carried out")]
-    pub fn call(
+    pub(crate) fn call(
         &mut self,
         launch: &Launch,
         probe: ProbeId,
@@ -305,7 +306,7 @@ impl Broker {
     }
 
     /// Gives up on a call.
-    pub fn cancel(&mut self, call: CallId) {
+    pub(crate) fn cancel(&mut self, call: CallId) {
         let Some(gone) = self.calls.remove(&call) else { return };
         if gone.sent
             && let Some(plugin) = self.plugins.get(usize::from(gone.plugin))
@@ -315,13 +316,13 @@ impl Broker {
     }
 
     /// Notes that there is something new to publish.
-    pub fn publish(&mut self) {
+    pub(crate) fn publish(&mut self) {
         self.stale = true;
     }
 
     /// Whether a status worker waits for news.
     #[must_use]
-    pub fn wants_reports(&self) -> bool {
+    pub(crate) fn wants_reports(&self) -> bool {
         let reachable = |slot: &Slot| {
             slot.role == Role::Status && slot.live.as_ref().is_some_and(|live| live.greeted && live.outbox.is_empty())
         };
@@ -329,7 +330,7 @@ impl Broker {
     }
 
     /// Tells the status worker what changed since it was told last, then answers its pings.
-    pub fn tell(&mut self, overview: Overview, services: impl Iterator<Item = ServiceReport>) {
+    pub(crate) fn tell(&mut self, overview: Overview, services: impl Iterator<Item = ServiceReport>) {
         let Some(slot) = self.slots.iter().position(|slot| slot.role == Role::Status) else { return };
         self.stale = false;
         self.sent_services.truncate(usize::from(overview.services));
@@ -356,7 +357,14 @@ impl Broker {
     // Facts.
 
     /// Reads and writes what a worker's channel is ready for.
-    pub fn on_ready(&mut self, slot: usize, launch: &Launch, now: Tick, log: &mut Log, events: &mut VecDeque<Event>) {
+    pub(crate) fn on_ready(
+        &mut self,
+        slot: usize,
+        launch: &Launch,
+        now: Tick,
+        log: &mut Log,
+        events: &mut VecDeque<Event>,
+    ) {
         self.write_outbox(slot);
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.resize(MAX_FRAME, 0);
@@ -384,7 +392,15 @@ impl Broker {
     }
 
     /// A worker's process was reaped.
-    pub fn on_exited(&mut self, pid: i32, how: &str, launch: &Launch, now: Tick, log: &mut Log, events: &mut VecDeque<Event>) {
+    pub(crate) fn on_exited(
+        &mut self,
+        pid: i32,
+        how: &str,
+        launch: &Launch,
+        now: Tick,
+        log: &mut Log,
+        events: &mut VecDeque<Event>,
+    ) {
         let Some(index) =
             self.slots.iter().position(|slot| slot.live.as_ref().is_some_and(|live| live.child.pid == pid))
         else {
@@ -418,7 +434,7 @@ impl Broker {
     }
 
     /// Does all that is due.
-    pub fn on_due(
+    pub(crate) fn on_due(
         &mut self,
         launch: &Launch,
         listeners: Option<&Listeners>,
@@ -471,7 +487,7 @@ impl Broker {
     }
 
     /// Moves all deadlines by `gap`: the container was frozen, and its workers with it.
-    pub fn shift(&mut self, gap: Span) {
+    pub(crate) fn shift(&mut self, gap: Span) {
         for slot in &mut self.slots {
             slot.start_at = slot.start_at.map(|at| at.after(gap));
             if let Some(live) = &mut slot.live {
@@ -564,7 +580,10 @@ impl Broker {
             FromSandbox::Hello { version } => {
                 if self.greet(slot, version, &ToSandbox::Hello { version: VERSION }, launch, log) {
                     for index in 0..self.plugins.len() {
-                        let here = self.plugins.get(index).is_some_and(|plugin| plugin.slot == slot && plugin.free_at.is_none());
+                        let here = self
+                            .plugins
+                            .get(index)
+                            .is_some_and(|plugin| plugin.slot == slot && plugin.free_at.is_none());
                         if here {
                             self.load(index, launch, now, log);
                         }
@@ -642,9 +661,18 @@ impl Broker {
     }
 
     /// Checks a worker's version and answers its hello.
-    fn greet<T: serde::Serialize>(&mut self, slot: usize, version: u32, hello: &T, launch: &Launch, log: &mut Log) -> bool {
+    fn greet<T: serde::Serialize>(
+        &mut self,
+        slot: usize,
+        version: u32,
+        hello: &T,
+        launch: &Launch,
+        log: &mut Log,
+    ) -> bool {
         if version != VERSION {
-            let why = format!("speaks protocol {version}, PID 1 speaks {VERSION}: the executable was replaced; restart the container");
+            let why = format!(
+                "speaks protocol {version}, PID 1 speaks {VERSION}: the executable was replaced; restart the container"
+            );
             self.abandon(slot, &why, launch, log);
             return false;
         }
@@ -748,7 +776,14 @@ impl Broker {
     }
 
     /// The calls and loads that went down with a sandbox: blamed, repeated once, or answered `unknown`.
-    fn on_sandbox_lost(&mut self, slot: usize, launch: &Launch, now: Tick, log: &mut Log, events: &mut VecDeque<Event>) {
+    fn on_sandbox_lost(
+        &mut self,
+        slot: usize,
+        launch: &Launch,
+        now: Tick,
+        log: &mut Log,
+        events: &mut VecDeque<Event>,
+    ) {
         let lost: Vec<CallId> = self
             .calls
             .iter()
@@ -774,8 +809,10 @@ impl Broker {
         for id in lost {
             let Some(call) = self.calls.get_mut(&id) else { continue };
             call.sent = false;
-            let quarantined =
-                self.plugins.get(usize::from(call.plugin)).is_some_and(|plugin| plugin.state == PluginState::Quarantined);
+            let quarantined = self
+                .plugins
+                .get(usize::from(call.plugin))
+                .is_some_and(|plugin| plugin.state == PluginState::Quarantined);
             if call.repeated || quarantined {
                 let (probe, run, since) = (call.probe, call.run, call.since);
                 self.calls.remove(&id);
@@ -872,11 +909,7 @@ fn kill(live: &Live) {
 
 /// Starts a worker: our own executable, a clean environment, and no descriptor but standard error, its channel and, for `status`, the
 /// listeners.
-fn spawn(
-    role: Role,
-    executable: BorrowedFd<'_>,
-    listeners: Option<&Listeners>,
-) -> Result<(Child, Channel), String> {
+fn spawn(role: Role, executable: BorrowedFd<'_>, listeners: Option<&Listeners>) -> Result<(Child, Channel), String> {
     let (ours, theirs) = Channel::pair().map_err(|error| format!("cannot make a channel: {error}"))?;
     let theirs = OwnedFd::from(theirs);
     let mut descriptors = vec![(theirs.as_fd(), CHANNEL_DESCRIPTOR)];

@@ -12,12 +12,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use hilum_config::{
-    Drill, Group as ChildGroup, Launch, Listen, Output, ProcessLaunch, Relay, ServiceLaunch, StatusLaunch, StatusMode, Verbosity,
-    parse_duration, parse_signal,
+    Drill, Group as ChildGroup, Launch, Listen, Output, ProcessLaunch, Relay, ServiceLaunch, StatusLaunch, StatusMode,
+    Verbosity, parse_duration, parse_signal,
 };
 use hilum_engine::{
-    BackoffPlan, EndingPlan, LimitAction, Plan, RestartLimit, RestartPlan, RestartPolicy, Scope, ServicePlan, Signal, SignalPlan,
-    SignalSet, Span, StopPlan, TtlPlan,
+    BackoffPlan, EndingPlan, LimitAction, Plan, RestartLimit, RestartPlan, RestartPolicy, Scope, ServicePlan, Signal,
+    SignalPlan, SignalSet, Span, StopPlan, TtlPlan,
 };
 
 use crate::personality::{self, Environment, Facts, Outcome};
@@ -149,7 +149,8 @@ impl ProcessOptions {
 /// What `argv`, its first word included, asks for. The first word may be the name of a tool hilum stands in for.
 #[must_use]
 pub fn read(argv: &[OsString], env: Environment<'_>, facts: Facts) -> Command {
-    let (name, words) = argv.split_first().map_or((OsStr::new("hilum"), argv), |(name, words)| (name.as_os_str(), words));
+    let (name, words) =
+        argv.split_first().map_or((OsStr::new("hilum"), argv), |(name, words)| (name.as_os_str(), words));
     match personality::read(name, words, env, facts) {
         Some(outcome) => Command::from(outcome),
         None => read_own(words, env, facts),
@@ -159,7 +160,9 @@ pub fn read(argv: &[OsString], env: Environment<'_>, facts: Facts) -> Command {
 /// What hilum can do, for people.
 #[must_use]
 pub fn overview() -> String {
-    let mut text = String::from("Usage: hilum COMMAND [OPTIONS] …\n\nPID 1 and supervisor for minimal container images.\n\nCommands:\n");
+    let mut text = String::from(
+        "Usage: hilum COMMAND [OPTIONS] …\n\nPID 1 and supervisor for minimal container images.\n\nCommands:\n",
+    );
     for (name, summary) in [
         ("init", "PID 1 for one command, and nothing more"),
         ("run", "one command, with its state on a status socket"),
@@ -173,7 +176,9 @@ pub fn overview() -> String {
         text.push_str(&format!("  {name:<11}{summary}\n"));
     }
     text.push_str("\nOptions:\n  -h, --help     show this, or the options of a command: hilum run --help\n  --version      show the version\n");
-    text.push_str("\nExit codes: the command's own; 128+n if signal n ended it; 64 wrong command line; 70 hilum crashed and\n");
+    text.push_str(
+        "\nExit codes: the command's own; 128+n if signal n ended it; 64 wrong command line; 70 hilum crashed and\n",
+    );
     text.push_str("stopped the services in order; 78 bad plan; 126 cannot execute; 127 not found.\n");
     text
 }
@@ -197,7 +202,10 @@ fn read_own(words: &[OsString], env: Environment<'_>, facts: Facts) -> Command {
         other if other.starts_with('-') => {
             refuse("", &format!("the first word must be a command, but it is \"{other}\"; the options come after it"))
         }
-        other => refuse("", &format!("no command is called \"{other}\"; for a program of that name write hilum init -- {other}")),
+        other => refuse(
+            "",
+            &format!("no command is called \"{other}\"; for a program of that name write hilum init -- {other}"),
+        ),
     }
 }
 
@@ -243,7 +251,14 @@ fn read_init(words: &[OsString], env: Environment<'_>) -> Reading {
 }
 
 fn read_run(words: &[OsString], env: Environment<'_>) -> Reading {
-    let groups = [Group::of::<options::Run>(""), status_group(), child_group(), streams_group(), reaper_group(), process_group()];
+    let groups = [
+        Group::of::<options::Run>(""),
+        status_group(),
+        child_group(),
+        streams_group(),
+        reaper_group(),
+        process_group(),
+    ];
     let line = split("run", &groups, words, env)?;
     let typed = line.take::<options::Run>()?;
     let ttl = value(&line, "--ttl", typed.ttl.as_deref(), parse_ttl)?;
@@ -260,7 +275,14 @@ fn read_run(words: &[OsString], env: Environment<'_>) -> Reading {
 }
 
 fn read_supervise(words: &[OsString], env: Environment<'_>) -> Reading {
-    let groups = [Group::of::<options::Supervise>(""), status_group(), child_group(), streams_group(), reaper_group(), process_group()];
+    let groups = [
+        Group::of::<options::Supervise>(""),
+        status_group(),
+        child_group(),
+        streams_group(),
+        reaper_group(),
+        process_group(),
+    ];
     let line = split("supervise", &groups, words, env)?;
     let typed = line.take::<options::Supervise>()?;
     let defaults = ChildDefaults { grace: Some(DEFAULT_GRACE), verbosity: Verbosity::Info };
@@ -281,9 +303,12 @@ fn read_restart(line: &Line, typed: &options::Supervise) -> Result<RestartPlan, 
     let policy = value(line, "--restart", typed.restart.as_deref(), |text| choose(text, &policies))?;
     let fixed = value(line, "--wait", typed.wait.as_deref(), parse_span)?;
     let initial = value(line, "--backoff-initial", typed.backoff_initial.as_deref(), parse_span)?;
-    let factor = value(line, "--backoff-factor", typed.backoff_factor.as_deref(), |text| parse_thousandths(text, 1000, 1_000_000))?;
+    let factor = value(line, "--backoff-factor", typed.backoff_factor.as_deref(), |text| {
+        parse_thousandths(text, 1000, 1_000_000)
+    })?;
     let cap = value(line, "--backoff-cap", typed.backoff_cap.as_deref(), parse_span)?;
-    let jitter = value(line, "--backoff-jitter", typed.backoff_jitter.as_deref(), |text| parse_thousandths(text, 0, 1000))?;
+    let jitter =
+        value(line, "--backoff-jitter", typed.backoff_jitter.as_deref(), |text| parse_thousandths(text, 0, 1000))?;
     let reset_after = value(line, "--backoff-reset", typed.backoff_reset.as_deref(), parse_span)?;
     let growing = [
         ("--backoff-initial", initial.is_some()),
@@ -333,13 +358,19 @@ fn read_watch(words: &[OsString], env: Environment<'_>) -> Reading {
         ([name], None) if !name.is_empty() => name.clone(),
         ([], Some(_)) => OsString::new(),
         ([], None) => return Err(Stop::Wrong(String::from("nothing to watch; name a process, or give --pid"))),
-        ([_], None) => return Err(Stop::Wrong(String::from("the name to watch is empty; name a process, or give --pid"))),
+        ([_], None) => {
+            return Err(Stop::Wrong(String::from("the name to watch is empty; name a process, or give --pid")));
+        }
         ([name, ..], Some(_)) => {
-            let text = format!("both {} and the name \"{}\" are given; give one of them", line.place("--pid"), name.display());
+            let text =
+                format!("both {} and the name \"{}\" are given; give one of them", line.place("--pid"), name.display());
             return Err(Stop::Wrong(text));
         }
         ([_, extra, ..], None) => {
-            return Err(Stop::Wrong(format!("\"{}\" is one word too many; options come before the name", extra.display())));
+            return Err(Stop::Wrong(format!(
+                "\"{}\" is one word too many; options come before the name",
+                extra.display()
+            )));
         }
     };
     let period = value(&line, "--wait", typed.wait.as_deref(), parse_positive_span)?.unwrap_or(DEFAULT_WAIT);
@@ -483,17 +514,20 @@ fn read_child(line: &Line, defaults: &ChildDefaults) -> Result<Launch, String> {
     let grace = value(line, "--grace-period", typed.grace_period.as_deref(), parse_grace)?.unwrap_or(defaults.grace);
     let mut rewrite = Vec::new();
     for text in &typed.rewrite {
-        let pair: (Signal, Signal) =
-            parse_rewrite(text).map_err(|error| complain(line, "--rewrite", text, &error))?;
+        let pair: (Signal, Signal) = parse_rewrite(text).map_err(|error| complain(line, "--rewrite", text, &error))?;
         if rewrite.iter().any(|(from, _)| *from == pair.0) {
-            return Err(complain(line, "--rewrite", text, &format!("\"{text}\" rewrites a signal for the second time")));
+            return Err(complain(
+                line,
+                "--rewrite",
+                text,
+                &format!("\"{text}\" rewrites a signal for the second time"),
+            ));
         }
         rewrite.push(pair);
     }
     let mut codes_to_zero = Vec::new();
     for text in &typed.exit_code_to_zero {
-        codes_to_zero
-            .push(parse_code(text).map_err(|error| complain(line, "--exit-code-to-zero", text, &error))?);
+        codes_to_zero.push(parse_code(text).map_err(|error| complain(line, "--exit-code-to-zero", text, &error))?);
     }
     let delay = value(line, "--term-delay", typed.term_delay.as_deref(), parse_span)?.unwrap_or(Span::ZERO);
 
@@ -503,8 +537,7 @@ fn read_child(line: &Line, defaults: &ChildDefaults) -> Result<Launch, String> {
         service.group = group;
     });
     launch.plan.signals = SignalPlan { delay, ..signals_for(group, rewrite) };
-    launch.plan.ending =
-        EndingPlan { wait_for_descendants: typed.wait_all, codes_to_zero, ..EndingPlan::default() };
+    launch.plan.ending = EndingPlan { wait_for_descendants: typed.wait_all, codes_to_zero, ..EndingPlan::default() };
     launch.process.verbosity = defaults.verbosity;
     launch.process.last_resort_grace = grace.unwrap_or(DEFAULT_GRACE);
     read_process(line)?.apply(&mut launch.process);
@@ -599,9 +632,17 @@ fn read_status(line: &Line, mode: StatusMode) -> Result<StatusLaunch, String> {
     }
     let base = SocketAddr::new(interface.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), port.unwrap_or(DEFAULT_PORT));
     if !listen.is_empty() {
-        let other = [("--port", port.is_some()), ("--interface", interface.is_some()), ("--socket-activation", typed.socket_activation)];
+        let other = [
+            ("--port", port.is_some()),
+            ("--interface", interface.is_some()),
+            ("--socket-activation", typed.socket_activation),
+        ];
         if let Some((other, _)) = other.iter().find(|(_, given)| *given) {
-            return Err(format!("{} says where to listen, and so does {}; give one of them", line.place("--listen"), line.place(other)));
+            return Err(format!(
+                "{} says where to listen, and so does {}; give one of them",
+                line.place("--listen"),
+                line.place(other)
+            ));
         }
     } else if !typed.socket_activation {
         listen.push(Listen::Tcp(base));
@@ -641,7 +682,8 @@ fn read_process(line: &Line) -> Result<ProcessOptions, String> {
     };
     let signal = process.parent_death_signal.as_deref();
     let parent_death_signal = value(line, "--parent-death-signal", signal, parse_signal)?;
-    let drills = [("panic", Drill::Panic), ("fault", Drill::Fault), ("abort", Drill::Abort), ("overflow", Drill::Overflow)];
+    let drills =
+        [("panic", Drill::Panic), ("fault", Drill::Fault), ("abort", Drill::Abort), ("overflow", Drill::Overflow)];
     let drill = value(line, "--drill", reaper.drill.as_deref(), |text| choose(text, &drills))?;
     Ok(ProcessOptions {
         no_subreaper: reaper.no_subreaper,
@@ -707,7 +749,9 @@ fn parse_thousandths(text: &str, least: u32, most: u32) -> Result<u32, String> {
 }
 
 fn parse_rewrite(text: &str) -> Result<(Signal, Signal), String> {
-    let (from, to) = text.split_once(':').ok_or_else(|| format!("\"{text}\" is not a pair of signals; write it as \"TERM:QUIT\""))?;
+    let (from, to) = text
+        .split_once(':')
+        .ok_or_else(|| format!("\"{text}\" is not a pair of signals; write it as \"TERM:QUIT\""))?;
     let from = parse_signal(from).map_err(|mistake| mistake.to_string())?;
     if !all_signals_but(&[]).contains(from) {
         return Err(format!("\"{text}\" rewrites a signal that is never passed on"));
@@ -736,7 +780,7 @@ fn parse_port(text: &str) -> Result<u16, String> {
 }
 
 /// Digits only: `u64::from_str` alone would take a plus sign.
-pub(crate) fn parse_digits(text: &str) -> Option<u64> {
+fn parse_digits(text: &str) -> Option<u64> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }
 
@@ -758,7 +802,8 @@ fn parse_listen(text: &str) -> Result<Listen, String> {
             path => Ok(Listen::Unix(PathBuf::from(path))),
         };
     }
-    let place = || format!("\"{text}\" is no place to listen; write \"127.0.0.1:8111\", \"[::1]:8111\" or \"unix:/path\"");
+    let place =
+        || format!("\"{text}\" is no place to listen; write \"127.0.0.1:8111\", \"[::1]:8111\" or \"unix:/path\"");
     let (host, port) = text.rsplit_once(':').ok_or_else(place)?;
     if host.contains(':') && !host.starts_with('[') {
         return Err(format!("\"{text}\" does not say where its address ends; write \"[{host}]:{port}\""));

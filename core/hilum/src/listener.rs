@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{BorrowedFd, OwnedFd, AsFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use hilum_config::{Listen, StatusLaunch};
 use hilum_sys::listen::{self, ActivationError};
@@ -16,17 +16,17 @@ const BACKLOG: i32 = 4096;
 
 /// The sockets, bound.
 #[derive(Debug)]
-pub struct Listeners {
+pub(crate) struct Listeners {
     sockets: Vec<OwnedFd>,
     /// Port of the sidebind listener; 0 without one.
-    pub sidebind_port: u16,
+    pub(crate) sidebind_port: u16,
     /// Their addresses, for the log.
-    pub addresses: Vec<String>,
+    pub(crate) addresses: Vec<String>,
 }
 
 /// Why the status sockets cannot be had.
 #[derive(Debug)]
-pub enum ListenError {
+pub(crate) enum ListenError {
     /// An address could not be bound.
     Bind {
         /// The address as written.
@@ -66,7 +66,10 @@ impl Listeners {
     /// Binds or takes over all sockets the plan names.
     ///
     /// **Errors:** the first that cannot be had; nothing is started without them.
-    pub fn open(plan: &StatusLaunch, environment: &dyn Fn(&str) -> Option<OsString>) -> Result<Listeners, ListenError> {
+    pub(crate) fn open(
+        plan: &StatusLaunch,
+        environment: &dyn Fn(&str) -> Option<OsString>,
+    ) -> Result<Listeners, ListenError> {
         let mut sockets = Vec::new();
         let mut addresses = Vec::new();
         if plan.socket_activation {
@@ -93,7 +96,7 @@ impl Listeners {
     }
 
     /// The sockets, to hand to a worker.
-    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.sockets.iter().map(AsFd::as_fd)
     }
 }
@@ -104,7 +107,9 @@ fn bind_above(from: SocketAddr) -> Result<(OwnedFd, u16), ListenError> {
     for port in from.port().saturating_add(1)..=u16::MAX {
         match listen::tcp(SocketAddr::new(from.ip(), port), BACKLOG) {
             Ok(socket) => return Ok((socket, port)),
-            Err(error) if matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied) => last = error,
+            Err(error) if matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied) => {
+                last = error
+            }
             Err(error) => return Err(ListenError::Sidebind { from, error }),
         }
     }

@@ -18,7 +18,7 @@ const RING: usize = 64 * 1024;
 
 /// How important a line is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Level {
+pub(crate) enum Level {
     /// Something does not work.
     Error,
     /// Something may stop working.
@@ -51,7 +51,7 @@ impl Level {
 
 /// The log.
 #[derive(Debug)]
-pub struct Log {
+pub(crate) struct Log {
     voice: Voice,
     verbosity: Verbosity,
     pid: i32,
@@ -68,7 +68,7 @@ pub struct Log {
 impl Log {
     /// A log on standard error.
     #[must_use]
-    pub fn new(voice: Voice, verbosity: Verbosity) -> Log {
+    pub(crate) fn new(voice: Voice, verbosity: Verbosity) -> Log {
         Log {
             voice,
             verbosity,
@@ -83,24 +83,24 @@ impl Log {
 
     /// Lines dropped since the start.
     #[must_use]
-    pub fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.dropped
     }
 
     /// Whether lines wait for standard error.
     #[must_use]
-    pub fn wants_write(&self) -> bool {
+    pub(crate) fn wants_write(&self) -> bool {
         !self.ring.is_empty() && !self.dead
     }
 
     /// Whether there is room for a relayed line; without, its source should wait.
     #[must_use]
-    pub fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.dead || self.ring.len() < RING / 2
     }
 
     /// Writes what waits, as far as standard error takes it.
-    pub fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         while !self.ring.is_empty() && !self.dead {
             let (first, _) = self.ring.as_slices();
             match self.output.write(first) {
@@ -123,7 +123,7 @@ impl Log {
     }
 
     /// Writes one line of logfmt pairs, without the level.
-    pub fn say(&mut self, level: Level, pairs: &str) {
+    pub(crate) fn say(&mut self, level: Level, pairs: &str) {
         if self.verbosity < level.needs() {
             return;
         }
@@ -140,20 +140,21 @@ impl Log {
             }
             Voice::DumbInit => format!("[dumb-init] {pairs}\n"),
             Voice::Catatonit => format!("{} (catatonit:{}): {pairs}\n", level.word().to_uppercase(), self.pid),
-            Voice::Kapo => format!(
-                "time=\"{}\" level={} msg={}\n",
-                timestamp(),
-                level.word(),
-                quoted(pairs)
-            ),
+            Voice::Kapo => format!("time=\"{}\" level={} msg={}\n", timestamp(), level.word(), quoted(pairs)),
         };
         self.write_line(line.as_bytes());
     }
 
     /// Writes an engine record, naming the service it is about.
-    pub fn record(&mut self, launch: &Launch, record: &Record) {
-        let level = level_of(&record.entry);
-        if self.verbosity < level.needs() {
+    pub(crate) fn record(&mut self, launch: &Launch, record: &Record) {
+        let level = match (self.voice, level_of(&record.entry)) {
+            // A command that fails is no warning to the tools that only pass its code on.
+            (Voice::Tini | Voice::DumbInit | Voice::Catatonit, Level::Warn) => Level::Info,
+            (_, level) => level,
+        };
+        // A tool we stand in for says this in its own words, where the spawn failed.
+        let told = self.voice != Voice::Hilum && matches!(record.entry, Entry::SpawnFailed { .. });
+        if self.verbosity < level.needs() || told {
             return;
         }
         let mut pairs = String::new();
@@ -168,17 +169,13 @@ impl Log {
     }
 
     /// Writes an error that ends hilum before or instead of the first spawn.
-    pub fn fail(&mut self, message: &str) {
+    pub(crate) fn fail(&mut self, message: &str) {
         let line = match self.voice {
             Voice::Hilum => format!("hilum: {message}\n"),
             Voice::Tini => format!("[FATAL tini ({})] {message}\n", self.pid),
             Voice::DumbInit => format!("[dumb-init] {message}\n"),
             Voice::Catatonit => format!("ERROR (catatonit:{}): {message}\n", self.pid),
-            Voice::Kapo => format!(
-                "time=\"{}\" level=fatal msg={}\n",
-                timestamp(),
-                quoted(message)
-            ),
+            Voice::Kapo => format!("time=\"{}\" level=fatal msg={}\n", timestamp(), quoted(message)),
         };
         self.write_line(line.as_bytes());
     }
@@ -204,7 +201,10 @@ fn name_of(launch: &Launch, id: ServiceId) -> Option<&str> {
 fn level_of(entry: &Entry) -> Level {
     match entry {
         Entry::Started | Entry::Stopping { .. } | Entry::Ready(_) | Entry::ShutdownBegan { .. } => Level::Info,
-        Entry::Exited { exit: Exit::Code(0), .. } => Level::Info,
+        // An end that was asked for, or that ends the container with its code, is no surprise to anybody.
+        Entry::Exited { exit: Exit::Code(0), .. } | Entry::Exited { next: Next::Nothing | Next::EndContainer, .. } => {
+            Level::Info
+        }
         Entry::Exited { .. } => Level::Warn,
         Entry::SpawnFailed { .. } | Entry::GivenUpOn | Entry::LimitReached | Entry::Bug { .. } => Level::Error,
         Entry::Killed | Entry::ShutdownForced { .. } | Entry::Thawed { .. } => Level::Warn,
@@ -312,7 +312,7 @@ fn timestamp() -> String {
 
 /// The word for a kind of probe.
 #[must_use]
-pub fn kind_word(kind: ProbeKind) -> &'static str {
+pub(crate) fn kind_word(kind: ProbeKind) -> &'static str {
     match kind {
         ProbeKind::Startup => "startup",
         ProbeKind::Readiness => "readiness",
@@ -321,7 +321,7 @@ pub fn kind_word(kind: ProbeKind) -> &'static str {
 }
 
 /// Appends one logfmt pair, quoted where it must be.
-pub fn pair(out: &mut String, key: &str, value: &str) {
+pub(crate) fn pair(out: &mut String, key: &str, value: &str) {
     if !out.is_empty() {
         out.push(' ');
     }

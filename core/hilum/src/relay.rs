@@ -17,7 +17,7 @@ const LINE: usize = 16 * 1024;
 
 /// One stream of one run.
 #[derive(Debug)]
-pub struct Relay {
+pub(crate) struct Relay {
     service: ServiceId,
     run: Incarnation,
     stream: &'static str,
@@ -30,17 +30,23 @@ pub struct Relay {
 impl Relay {
     /// A relay that reads from `pipe`, which must be non-blocking.
     #[must_use]
-    pub fn new(service: ServiceId, run: Incarnation, stream: &'static str, pipe: OwnedFd, logged: bool) -> Relay {
+    pub(crate) fn new(
+        service: ServiceId,
+        run: Incarnation,
+        stream: &'static str,
+        pipe: OwnedFd,
+        logged: bool,
+    ) -> Relay {
         Relay { service, run, stream, pipe, logged, partial: Vec::new() }
     }
 
     /// The pipe, to wait for.
-    pub fn as_fd(&self) -> BorrowedFd<'_> {
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         self.pipe.as_fd()
     }
 
     /// Reads what is there, as far as the log has room. Returns false at the end of the stream.
-    pub fn read(&mut self, name: &str, voice: Voice, log: &mut Log) -> bool {
+    pub(crate) fn read(&mut self, name: &str, voice: Voice, log: &mut Log) -> bool {
         let mut buffer = [0; 4096];
         while log.has_room() {
             match hilum_sys::pipe::read(self.pipe.as_fd(), &mut buffer) {
@@ -92,7 +98,7 @@ impl Relay {
 
     /// Whose stream this is.
     #[must_use]
-    pub fn service(&self) -> ServiceId {
+    pub(crate) fn service(&self) -> ServiceId {
         self.service
     }
 }

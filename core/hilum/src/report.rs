@@ -17,19 +17,19 @@ const MESSAGE: usize = 512;
 
 /// The last runs of each service, which the engine has no use for.
 #[derive(Debug)]
-pub struct History {
+pub(crate) struct History {
     services: Vec<VecDeque<RunReport>>,
 }
 
 impl History {
     /// A history without runs.
     #[must_use]
-    pub fn new(launch: &Launch) -> History {
+    pub(crate) fn new(launch: &Launch) -> History {
         History { services: launch.services.iter().map(|_| VecDeque::new()).collect() }
     }
 
     /// Notes the end of a run; `status` is the service's right after it.
-    pub fn note(&mut self, launch: &Launch, index: usize, run: Incarnation, exit: Exit, status: &ServiceStatus) {
+    pub(crate) fn note(&mut self, launch: &Launch, index: usize, run: Incarnation, exit: Exit, status: &ServiceStatus) {
         let Some(runs) = self.services.get_mut(index) else { return };
         while runs.len() >= HISTORY {
             runs.pop_front();
@@ -46,7 +46,7 @@ impl History {
 
 /// The frame that is not about one service, as far as the engine knows it.
 #[must_use]
-pub fn overview(launch: &Launch, status: &Status, cmdline: &[String], since: u64) -> Overview {
+pub(crate) fn overview(launch: &Launch, status: &Status, cmdline: &[String], since: u64) -> Overview {
     Overview {
         mode: launch.status.as_ref().map_or(Mode::Up, |status| mode(status.mode)),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -70,7 +70,7 @@ pub fn overview(launch: &Launch, status: &Status, cmdline: &[String], since: u64
 
 /// The word for a mode on the wire.
 #[must_use]
-pub fn mode(mode: StatusMode) -> Mode {
+pub(crate) fn mode(mode: StatusMode) -> Mode {
     match mode {
         StatusMode::Run => Mode::Run,
         StatusMode::Supervise => Mode::Supervise,
@@ -81,16 +81,22 @@ pub fn mode(mode: StatusMode) -> Mode {
 
 /// A clock reading pair, to show a monotonic moment on the wall clock.
 #[derive(Clone, Copy, Debug)]
-pub struct Now {
+pub(crate) struct Now {
     /// Monotonic.
-    pub tick: Tick,
+    pub(crate) tick: Tick,
     /// Wall clock, nanoseconds since 1970.
-    pub wall: u64,
+    pub(crate) wall: u64,
 }
 
 /// One service's frame.
 #[must_use]
-pub fn service(launch: &Launch, index: usize, status: &ServiceStatus, history: &History, now: Now) -> ServiceReport {
+pub(crate) fn service(
+    launch: &Launch,
+    index: usize,
+    status: &ServiceStatus,
+    history: &History,
+    now: Now,
+) -> ServiceReport {
     let (Some(plan), Some(service)) = (launch.plan.services.get(index), launch.services.get(index)) else {
         return ServiceReport::default();
     };
@@ -162,7 +168,7 @@ fn exit_report(launch: &Launch, index: usize, exit: Exit, cause: Option<StopReas
 
 /// `text`, cut at a character boundary to at most `most` bytes.
 #[must_use]
-pub fn cut(text: &str, most: usize) -> String {
+pub(crate) fn cut(text: &str, most: usize) -> String {
     if text.len() <= most {
         return text.to_owned();
     }

@@ -39,7 +39,8 @@ fn number(word: &OsString) -> i32 {
 /// What the environment does not let us give up is said, not fatal: a container without the right to change users has none to abuse.
 fn give_up_rights(parent: i32) {
     for refused in confine::worker(None, parent) {
-        let line = format!("level=warn event=worker-less-confined what=\"{}\" error=\"{}\"\n", refused.what, refused.error);
+        let line =
+            format!("level=warn event=worker-less-confined what=\"{}\" error=\"{}\"\n", refused.what, refused.error);
         let _ = hilum_sys::output::Output::stderr().write(line.as_bytes());
     }
 }

@@ -27,14 +27,14 @@ struct Leftover {
 
 /// Leaders and what they left.
 #[derive(Debug, Default)]
-pub struct RunTable {
+pub(crate) struct RunTable {
     leaders: Vec<Leader>,
     leftovers: Vec<Leftover>,
 }
 
 impl RunTable {
     /// Notes a spawned leader.
-    pub fn insert(&mut self, service: ServiceId, run: Incarnation, child: Child, own_group: bool) {
+    pub(crate) fn insert(&mut self, service: ServiceId, run: Incarnation, child: Child, own_group: bool) {
         if own_group {
             crash::register_group(child.pid);
         }
@@ -43,12 +43,12 @@ impl RunTable {
 
     /// Whose leader a pid is.
     #[must_use]
-    pub fn leader(&self, pid: i32) -> Option<(ServiceId, Incarnation)> {
+    pub(crate) fn leader(&self, pid: i32) -> Option<(ServiceId, Incarnation)> {
         self.leaders.iter().find(|leader| leader.child.pid == pid).map(|leader| (leader.service, leader.run))
     }
 
     /// Forgets a leader that was just reaped. Returns whose it was and whether its group goes on without it.
-    pub fn remove(&mut self, pid: i32) -> Option<(ServiceId, Incarnation, bool)> {
+    pub(crate) fn remove(&mut self, pid: i32) -> Option<(ServiceId, Incarnation, bool)> {
         let at = self.leaders.iter().position(|leader| leader.child.pid == pid)?;
         let leader = self.leaders.swap_remove(at);
         let group_left = leader.own_group && process::group_exists(pid);
@@ -61,7 +61,7 @@ impl RunTable {
     }
 
     /// Forgets groups that have no member left and returns whose they were.
-    pub fn sweep(&mut self) -> Vec<(ServiceId, Incarnation)> {
+    pub(crate) fn sweep(&mut self) -> Vec<(ServiceId, Incarnation)> {
         let mut gone = Vec::new();
         self.leftovers.retain(|leftover| {
             let there = process::group_exists(leftover.group);
@@ -75,7 +75,7 @@ impl RunTable {
     }
 
     /// Signals a run's leader. One that was reaped is left alone.
-    pub fn signal_leader(&self, service: ServiceId, run: Incarnation, signal: Signal) -> std::io::Result<()> {
+    pub(crate) fn signal_leader(&self, service: ServiceId, run: Incarnation, signal: Signal) -> std::io::Result<()> {
         match self.leaders.iter().find(|leader| leader.service == service && leader.run == run) {
             Some(leader) => leader.child.signal(signal.0),
             None => Ok(()),
@@ -83,7 +83,7 @@ impl RunTable {
     }
 
     /// Signals a run's group; only the leader where it shares PID 1's own.
-    pub fn signal_group(&self, service: ServiceId, run: Incarnation, signal: Signal) -> std::io::Result<()> {
+    pub(crate) fn signal_group(&self, service: ServiceId, run: Incarnation, signal: Signal) -> std::io::Result<()> {
         let leader = self.leaders.iter().find(|leader| leader.service == service && leader.run == run);
         let leftover = self.leftovers.iter().find(|left| left.service == service && left.run == run);
         match (leader, leftover) {
@@ -95,7 +95,7 @@ impl RunTable {
     }
 
     /// Every group and lone leader there is, for a signal to all where `kill(-1)` would reach strangers.
-    pub fn signal_every(&self, signal: Signal) {
+    pub(crate) fn signal_every(&self, signal: Signal) {
         for leader in &self.leaders {
             let _ = self.signal_group(leader.service, leader.run, signal);
         }

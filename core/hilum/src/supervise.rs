@@ -11,12 +11,12 @@ use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use hilum_config::{Drill, Group, Launch, Output, Relay as RelayKind};
+use hilum_config::{Drill, Group, Launch, Output, Relay as RelayKind, Voice};
 use hilum_engine::{
     Action, Event, Exit, Incarnation, Pid, Scope, ServiceId, Signal, Span, SpawnFailure, SpawnFailureKind, Supervisor,
     Tick, Wall,
 };
-use hilum_sys::child::{self, Environment, Program, Spec};
+use hilum_sys::child::{self, Child, Environment, Program, SpawnError, Spec};
 use hilum_sys::poll::{self, Slot};
 use hilum_sys::process::{self, Target};
 use hilum_sys::reap::{self, Change, Peek};
@@ -26,6 +26,7 @@ use hilum_sys::{clock, crash, executable, signal, terminal};
 use crate::broker::Broker;
 use crate::listener::Listeners;
 use crate::log::{Level, Log, pair};
+use crate::personality::{self, SpawnStep};
 use crate::relay::Relay;
 use crate::report::{self, History, Now};
 use crate::run_table::RunTable;
@@ -36,7 +37,7 @@ use crate::run_table::RunTable;
 const THAW: Span = Span::from_secs(1);
 
 /// Exit code when hilum itself cannot start: the plan or command line asks for what cannot be had.
-pub const CANNOT_START: u8 = 78;
+pub(crate) const CANNOT_START: u8 = 78;
 
 /// How the terminal is handed to the first child.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,13 +70,15 @@ struct Shell {
     orphans: u64,
     cmdline: Vec<String>,
     since: u64,
+    /// The code the tool we stand in for ends with when its command could not be started, if that is how it is.
+    failure_code: Option<u8>,
     exit: Option<u8>,
 }
 
 /// Runs a launch to its end and returns the exit code.
 ///
 /// **Errors:** what stands in the way before the first spawn, in words for people.
-pub fn run(mut launch: Launch, cmdline: Vec<String>) -> Result<u8, String> {
+pub(crate) fn run(mut launch: Launch, cmdline: Vec<String>) -> Result<u8, String> {
     block().map_err(|error| format!("cannot block signals: {error}"))?;
     let signals = SignalFd::open().map_err(|error| format!("cannot open a signal descriptor: {error}"))?;
     let mut log = Log::new(launch.process.voice, launch.process.verbosity);
@@ -96,7 +99,8 @@ pub fn run(mut launch: Launch, cmdline: Vec<String>) -> Result<u8, String> {
     let notify = launch.status.is_some().then(|| std::env::var_os("NOTIFY_SOCKET")).flatten();
     let handover = plan_handover(&launch);
     launch.plan.signals.suspend_with_child |= handover == Handover::Foreground && process::pid() != 1;
-    let supervisor = Supervisor::new(launch.plan.clone(), clock::monotonic() ^ u64::from(process::pid().unsigned_abs()));
+    let supervisor =
+        Supervisor::new(launch.plan.clone(), clock::monotonic() ^ u64::from(process::pid().unsigned_abs()));
     let mut shell = Shell {
         broker: Broker::new(&launch, for_workers),
         history: History::new(&launch),
@@ -114,6 +118,7 @@ pub fn run(mut launch: Launch, cmdline: Vec<String>) -> Result<u8, String> {
         orphans: 0,
         cmdline,
         since: clock::wall(),
+        failure_code: None,
         exit: None,
     };
     shell.say_addresses();
@@ -140,11 +145,12 @@ fn become_reaper(launch: &Launch, log: &mut Log) {
         return;
     }
     let adopted = launch.process.subreaper && process::set_subreaper().is_ok();
-    if !adopted && launch.process.warn_orphans && !process::is_subreaper() {
-        let mut pairs = String::new();
-        pair(&mut pairs, "event", "not-pid-1");
-        pair(&mut pairs, "message", "not process 1 and no child subreaper: orphans will not be reaped here");
-        log.say(Level::Warn, &pairs);
+    if !adopted
+        && launch.process.warn_orphans
+        && !process::is_subreaper()
+        && let Some(warning) = personality::orphan_warning(launch.process.voice)
+    {
+        log.say(Level::Warn, warning);
     }
 }
 
@@ -281,10 +287,7 @@ impl Shell {
         } else {
             self.orphans = self.orphans.saturating_add(1);
             if self.launch.process.log_orphans {
-                let mut pairs = String::new();
-                pair(&mut pairs, "event", "orphan-reaped");
-                pair(&mut pairs, "pid", &pid.to_string());
-                self.log.say(Level::Warn, &pairs);
+                self.log.say(Level::Warn, &personality::orphan_reaped(self.launch.process.voice, pid));
             }
         }
     }
@@ -353,13 +356,17 @@ impl Shell {
                 self.notify();
             }
             Action::Log(record) => self.log.record(&self.launch, &record),
-            Action::Exit { code } => self.exit = Some(code),
+            Action::Exit { code } => {
+                let to_zero = |code| self.launch.plan.ending.codes_to_zero.contains(&code);
+                self.exit = Some(self.failure_code.map_or(code, |own| if to_zero(own) { 0 } else { own }));
+            }
         }
     }
 
     fn spawn(&mut self, service: ServiceId, run: Incarnation) -> Event {
         let at = Wall(clock::wall());
-        let failed = |kind, message: String| Event::SpawnFailed { service, run, reason: SpawnFailure { kind, message }, at };
+        let failed =
+            |kind, message: String| Event::SpawnFailed { service, run, reason: SpawnFailure { kind, message }, at };
         let Some(plan) = self.launch.services.get(usize::from(service.0)) else {
             return failed(SpawnFailureKind::NotFound, "bug: no such service".to_owned());
         };
@@ -395,7 +402,9 @@ impl Shell {
             parent_death_signal: plan.parent_death_signal,
             ..Spec::new(Program::Search(program), &plan.command, environment)
         };
-        match child::spawn(&spec) {
+        let voice = self.launch.process.voice;
+        self.failure_code = None;
+        match child::spawn(&spec).or_else(|error| spawn_script(voice, error, spec)) {
             Ok(child) => {
                 let pid = Pid(child.pid);
                 self.runs.insert(service, run, child, plan.group != Group::Shared);
@@ -408,6 +417,12 @@ impl Shell {
                     child::Kind::NotExecutable => SpawnFailureKind::NotExecutable,
                     child::Kind::Resources => SpawnFailureKind::Resources,
                 };
+                let step = if error.step == child::Step::Create { SpawnStep::Fork } else { SpawnStep::Exec };
+                let (number, text) = (error.error.raw_os_error().unwrap_or(0), description(&error.error));
+                if let Some((message, code)) = personality::spawn_failure(voice, step, program, number, &text) {
+                    self.log.fail(&message);
+                    self.failure_code = Some(code);
+                }
                 failed(kind, error.to_string())
             }
         }
@@ -554,6 +569,29 @@ impl Streams {
     fn relays(self, service: ServiceId, run: Incarnation) -> impl Iterator<Item = Relay> {
         self.outputs.into_iter().map(move |(_, _, ours, name, logged)| Relay::new(service, run, name, ours, logged))
     }
+}
+
+/// errno(3) of a file in no format the kernel knows, on every architecture hilum is built for.
+const ENOEXEC: i32 = 8;
+
+/// What execvp(3) hands such a file to.
+const SHELL: &str = "/bin/sh";
+
+/// As execvp(3) does, for the tools that are built on it: a file in no known format is a script for the shell.
+fn spawn_script(voice: Voice, error: SpawnError, spec: Spec<'_>) -> Result<Child, SpawnError> {
+    let unknown_format = error.step == child::Step::Execute && error.error.raw_os_error() == Some(ENOEXEC);
+    if !(unknown_format && personality::runs_scripts_without_interpreter(voice)) {
+        return Err(error);
+    }
+    let words = spec.argv.iter().skip(1).cloned();
+    let argv: Vec<OsString> = [SHELL.into(), error.object.clone().into()].into_iter().chain(words).collect();
+    child::spawn(&Spec { program: Program::Search(SHELL.as_ref()), argv: &argv, ..spec }).map_err(|_| error)
+}
+
+/// The description of an error without the number std adds.
+fn description(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 /// The low eight bits of an exit status, which is all a parent sees (`_exit(2)`).

@@ -35,7 +35,7 @@ enum Subject {
     /// One process, held by a descriptor that cannot come to mean another.
     Held { pid: i32, pidfd: OwnedFd, started_at: u64 },
     /// One process that is not there.
-    Gone { pid: i32, ended_at: Option<u64> },
+    Gone { ended_at: Option<u64> },
 }
 
 /// Watches until a signal ends it, and returns the exit code: 0, since nothing was being waited for.
@@ -53,7 +53,7 @@ pub(crate) fn run(watch: Watch, cmdline: Vec<String>) -> Result<u8, String> {
     let name = watch.name.to_string_lossy().into_owned();
     let mut subject = match watch.pid {
         None => Subject::Name(name.clone()),
-        Some(pid) => hold(pid).unwrap_or(Subject::Gone { pid, ended_at: None }),
+        Some(pid) => hold(pid).unwrap_or(Subject::Gone { ended_at: None }),
     };
     procfs::list().map_err(|error| format!("cannot read the process list: {error}; watch needs /proc"))?;
     let environment = |name: &str| std::env::var_os(name);
@@ -177,13 +177,13 @@ fn look(subject: &mut Subject, name: &str, period: Span, broker: &Broker) -> Vec
             let ended = poll::wait(&mut slot, Some(Duration::ZERO)).is_ok_and(|ready| ready > 0);
             if ended {
                 let ended_at = Some(clock::wall());
-                *subject = Subject::Gone { pid: *pid, ended_at };
+                *subject = Subject::Gone { ended_at };
                 vec![report(None, ended_at)]
             } else {
                 vec![report(Some((*pid, *started_at)), None)]
             }
         }
-        Subject::Gone { pid: _, ended_at } => vec![report(None, *ended_at)],
+        Subject::Gone { ended_at } => vec![report(None, *ended_at)],
         Subject::Name(name) => {
             let own = process::pid();
             let matches = |process: &Process| {

@@ -350,15 +350,10 @@ fn run(program: &Path, name: &str, line: &str, folder: &Path) -> Result {
     let mut command = Command::new(program);
     command.arg0(name).current_dir(folder).stdin(Stdio::null()).env_clear().env("PATH", "/usr/bin:/bin");
     let words: Vec<&str> = if line.is_empty() { Vec::new() } else { line.split('|').collect() };
-    let (variables, words) = match words.iter().position(|word| *word == "$") {
-        Some(at) => (&words[..at], &words[at + 1..]),
-        None => (&words[..0], &words[..]),
-    };
-    for variable in variables {
-        let (name, value) = variable.split_once('=').unwrap();
-        command.env(name, value);
-    }
-    let output = command.args(words).output().unwrap_or_else(|error| panic!("cannot run {}: {error}", program.display()));
+    let (variables, words) = words.split_at(words.iter().position(|word| *word == "$").map_or(0, |at| at + 1));
+    command.envs(variables.iter().filter_map(|variable| variable.split_once('=')));
+    let output =
+        command.args(words).output().unwrap_or_else(|error| panic!("cannot run {}: {error}", program.display()));
     Result {
         code: output.status.code(),
         stdout: essence(&String::from_utf8_lossy(&output.stdout)),

@@ -1,24 +1,26 @@
 //! The `status` worker: answers HTTP on the sockets PID 1 bound, from what PID 1 reports over a channel.
 //!
 //! It is a process of its own so that no byte from the network is parsed by PID 1, and so that a PID 1 whose loop hangs is answered for with
-//! 503 instead of silence. Losing it costs nothing: PID 1 holds the sockets and starts another, which begins with an empty [`snapshot`]
+//! 503 instead of silence. Losing it costs nothing: PID 1 holds the sockets and starts another, which begins with an empty `snapshot`
 //! and makes requests wait until it has been told everything.
 //!
 //! **One thread, a task per connection.** tiny_http's own server starts a thread per connection without a cap, panics when none can be
 //! started, and stops accepting for good at the first error of accept(2): ten thousand silent clients end it. Here an idle connection is a
-//! small future and no buffer, the number of connections is bounded by [`seats`], and every wait has a deadline. From tiny_http come the types
+//! small future and no buffer, the number of connections is bounded by `seats`, and every wait has a deadline. From tiny_http come the types
 //! of HTTP and the writing of answers. With no connection open there is no timer, so an idle worker never wakes up.
 //!
 //! **What it does not do:** decide anything, write anything (no log, no file: what there is to say about it is in `/metrics` and `/status`),
 //! read request bodies, TLS.
 //!
-//! Code map: [`head`], [`routes`], [`pulse`], [`seats`], [`snapshot`], [`verdict`], [`render`] and [`reply`] are pure; [`link`] reads the
-//! channel; [`listener`] accepts, [`connection`] talks to one client, [`answer`] puts replies together; [`server`] is what they share.
+//! Code map: `head`, `routes`, `pulse`, `seats`, `snapshot`, `verdict`, `render` and `reply` are pure; `link` reads the
+//! channel; `listener` accepts, `connection` talks to one client, `answer` puts replies together; `server` is what they share.
 
 #![forbid(unsafe_code)]
 
 mod answer;
 mod connection;
+#[cfg(test)]
+mod deadlines;
 mod head;
 mod link;
 mod listener;

@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::time::Instant;
 
 use crate::connection::{self, Stream};
-use crate::seats::MAX_CONNECTIONS;
+use crate::seats::{HEADROOM, MAX_CONNECTIONS};
 use crate::server::{Seat, Server};
 
 /// Pause after a failure of accept(2), doubled up to [`LAST_PAUSE`] while it lasts. Short, for an evicted connection's descriptor is free by
@@ -68,6 +68,7 @@ impl Listener {
 pub(crate) async fn accept(server: Rc<Server>, listener: Listener) {
     let mut pause = FIRST_PAUSE;
     let mut shrunk: Option<Instant> = None;
+    let mut evicted = 0;
     loop {
         match listener.accept().await {
             Ok(stream) => {
@@ -77,7 +78,7 @@ pub(crate) async fn accept(server: Rc<Server>, listener: Listener) {
                     server.seats.borrow_mut().restore(MAX_CONNECTIONS);
                 }
                 server.traffic.borrow_mut().accepted += 1;
-                make_room(&server).await;
+                make_room(&server, &mut evicted).await;
                 seat(&server, stream);
             }
             // The client was gone before it was accepted; that is its own affair.
@@ -102,15 +103,18 @@ pub(crate) async fn accept(server: Rc<Server>, listener: Listener) {
 
 /// Evicts until there is a seat. Where nobody is idle, the newcomer waits: every reason to be busy ends within a second, but for `?wait`,
 /// which may hold no more than half of the seats.
-async fn make_room(server: &Server) {
+async fn make_room(server: &Server, evicted: &mut usize) {
     loop {
         let freed = server.freed.notified();
         if !server.seats.borrow().is_full() {
             return;
         }
         if evict(server) {
-            // Lets the evicted task drop its socket, so that descriptors do not pile up over a burst.
-            tokio::task::yield_now().await;
+            *evicted += 1;
+            if (*evicted).is_multiple_of(HEADROOM / 2) {
+                // Lets the evicted tasks drop their sockets, so that descriptors do not pile up over a burst.
+                tokio::task::yield_now().await;
+            }
         } else {
             freed.await;
         }
@@ -123,7 +127,8 @@ fn evict(server: &Server) -> bool {
     evicted.map(|task| task.abort()).is_some()
 }
 
-fn seat(server: &Rc<Server>, stream: Stream) {
+/// Starts to talk to a client.
+pub(crate) fn seat(server: &Rc<Server>, stream: Stream) {
     server.seats.borrow_mut().take(|number| {
         let seat = Seat::new(Rc::clone(server), number);
         tokio::task::spawn_local(connection::converse(stream, seat)).abort_handle()

@@ -12,7 +12,7 @@ pub(crate) const MAX_CONNECTIONS: usize = 1024;
 
 /// Descriptors left free below the number at which the kernel refused one: for files read on request and for connections that are
 /// still being closed.
-const HEADROOM: usize = 8;
+pub(crate) const HEADROOM: usize = 16;
 
 /// The connections.
 #[derive(Debug)]

@@ -5,6 +5,8 @@
 //! is prepared before, nothing is allocated, locked, dropped or unwound, and all signals stay blocked until the last moment. `errno`
 //! is shared too; each failing call's is read at once on both sides, so no value is expected to outlive another call.
 //!
+//! Whatever stops the child in that moment (SIGSTOP cannot be blocked) stops us too, until it is continued or killed.
+//!
 //! A program that cannot be executed is an error of [`spawn`], its process reaped before the error is returned: the reaper never sees
 //! it. This module runs no shell, looks up no user names and knows no service.
 
@@ -340,8 +342,9 @@ fn c_string(bytes: Vec<u8>) -> io::Result<CString> {
 /// The paths to try for a program, in order. One with a slash is itself; so is an empty one, which leads to `ENOENT`.
 fn candidates(program: &OsStr, path: Option<&OsStr>) -> io::Result<Vec<CString>> {
     let name = program.as_bytes();
+    let itself = c_string(name.to_vec())?;
     if name.is_empty() || name.contains(&b'/') {
-        return Ok(vec![c_string(name.to_vec())?]);
+        return Ok(vec![itself]);
     }
     let folders = path.unwrap_or(OsStr::new(DEFAULT_PATH)).as_bytes().split(|byte| *byte == b':');
     folders

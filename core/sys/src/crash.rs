@@ -116,7 +116,9 @@ extern "C" fn on_fault(number: c_int, info: *mut libc::siginfo_t, _context: *mut
     // SAFETY: the pid is read only to compare it, and only for a signal that a process sent (`si_code` <= 0), for which
     // sigaction(2) promises it; otherwise these bytes are part of the fault address.
     let sender = unsafe { info.si_pid() };
-    if info.si_code <= 0 && sender != process::pid() {
+    // A code of ours cannot be forged: rt_sigqueueinfo(2) refuses these two, and positive ones, to other processes.
+    let by_us = sender == process::pid() && matches!(info.si_code, libc::SI_USER | SI_TKILL);
+    if info.si_code <= 0 && !by_us {
         pass_on(number, sender);
         return;
     }
@@ -145,12 +147,15 @@ fn fault_name(number: c_int) -> &'static str {
     }
 }
 
+/// The code of a signal sent by tgkill(2), as abort(3) does (asm-generic/siginfo.h).
+const SI_TKILL: c_int = -6;
+
 /// Where the kernel's `siginfo_t` has the sender of a queued signal, counted in 32-bit words; its uid and value follow. Before it are number,
 /// error and code, and padding where pointers have 64 bits.
 const SENDER_WORD: usize = if cfg!(target_pointer_width = "64") { 4 } else { 3 };
 
-/// Queues a fault signal that came from outside as one the `SignalFd` reads. If the queue is full (RLIMIT_SIGPENDING) it is lost, as a real-time
-/// signal would be.
+/// Queues a fault signal that came from outside as one the `SignalFd` reads. If the queue is full (RLIMIT_SIGPENDING), it is noted instead and
+/// the `SignalFd` told without a value, for which there is always room.
 fn pass_on(number: c_int, sender: i32) {
     let mut info = [0_i32; 32];
     let own = process::pid();
@@ -167,7 +172,12 @@ fn pass_on(number: c_int, sender: i32) {
     // SAFETY: errno(3): the address, from the line above, is valid as long as the thread lives.
     let before = unsafe { errno.read() };
     // SAFETY: rt_sigqueueinfo(2) reads one `siginfo_t`, 128 bytes, which `info` has.
-    unsafe { libc::syscall(libc::SYS_rt_sigqueueinfo, own, carrier, info.as_ptr()) };
+    let queued = unsafe { libc::syscall(libc::SYS_rt_sigqueueinfo, own, carrier, info.as_ptr()) };
+    if queued != 0 {
+        signal::note_unqueued(number);
+        // To ourselves, with a valid number: cannot fail.
+        let _told = process::kill(own, carrier);
+    }
     // SAFETY: as for the read; no reference to errno exists.
     unsafe { errno.write(before) };
 }

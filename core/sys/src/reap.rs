@@ -49,7 +49,7 @@ pub fn peek() -> io::Result<Peek> {
 /// Takes exactly the change that [`peek`] saw. One that has been overtaken (a stopped child that was continued or killed since) is left to
 /// the next look; an end is never taken in place of a stop.
 ///
-/// **Errors:** `ECHILD` when there is no such child.
+/// **Errors:** `ECHILD` when it ended and has been reaped already.
 ///
 /// **Source:** waitid(2).
 pub fn reap(peeked: Peeked) -> io::Result<()> {
@@ -59,8 +59,9 @@ pub fn reap(peeked: Peeked) -> io::Result<()> {
         Change::Continued => libc::WCONTINUED,
     };
     match wait(libc::P_PID, peeked.pid, kind | libc::WNOHANG)? {
-        Peek::Child(_) | Peek::NoneReady => Ok(()),
-        Peek::NoChildren => Err(io::Error::from_raw_os_error(libc::ECHILD)),
+        // A child that has ended is none to someone who asks for stops only.
+        Peek::NoChildren if kind == libc::WEXITED => Err(io::Error::from_raw_os_error(libc::ECHILD)),
+        Peek::Child(_) | Peek::NoneReady | Peek::NoChildren => Ok(()),
     }
 }
 

@@ -183,6 +183,9 @@ fn arrived(record: &[u8]) -> Arrived {
     if let (true, Some((carried, sender))) = (from_ourselves, unpack(value)) {
         return Arrived { signal: carried, pid: sender, from_kernel: false };
     }
+    if let (CARRIER, Some(noted)) = (signal, take_unqueued()) {
+        return Arrived { signal: noted, pid: 0, from_kernel: false };
+    }
     Arrived { signal, pid, from_kernel: code > 0 }
 }
 
@@ -195,6 +198,25 @@ pub(crate) const fn pack(signal: i32, sender: i32) -> i32 {
 fn unpack(value: i32) -> Option<(u8, i32)> {
     let signal = value & 0xff;
     if FAULTS.contains(&signal) { Some((u8::try_from(signal).ok()?, value >> 8)) } else { None }
+}
+
+/// Fault signals from outside for which there was no room in the queue.
+static UNQUEUED: AtomicU64 = AtomicU64::new(0);
+
+/// Remembers a fault signal until the [`SignalFd`] is told by a [`CARRIER`] without a value. Async-signal-safe.
+pub(crate) fn note_unqueued(signal: i32) {
+    UNQUEUED.fetch_or(u8::try_from(signal).map_or(0, bit), Ordering::Relaxed);
+}
+
+/// The lowest one noted. The same carrier may have been sent for several, so it is sent again for the rest.
+fn take_unqueued() -> Option<u8> {
+    let noted = UNQUEUED.load(Ordering::Relaxed);
+    let signal = u8::try_from(noted.trailing_zeros() + 1).ok().filter(|signal| *signal <= MAX)?;
+    if UNQUEUED.fetch_and(!bit(signal), Ordering::Relaxed) != bit(signal) {
+        // To ourselves, with a valid number: cannot fail.
+        let _told = crate::process::kill(crate::process::pid(), CARRIER.into());
+    }
+    Some(signal)
 }
 
 /// Names of signals 1 to 31, as on every architecture hilum is built for.

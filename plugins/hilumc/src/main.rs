@@ -51,7 +51,7 @@ struct Build {
     #[argh(option, arg_name = "dir")]
     out: Option<PathBuf>,
 
-    /// machine to precompile for: x86_64, aarch64, riscv64, pulley32 or pulley64; may be repeated (default: this machine)
+    /// machine to precompile for: x86_64, aarch64, pulley32 or pulley64; may be repeated (default: this machine)
     #[argh(option, arg_name = "target")]
     target: Vec<Target>,
 }
@@ -73,7 +73,7 @@ struct Compile {
     #[argh(positional)]
     file: PathBuf,
 
-    /// machine to precompile for: x86_64, aarch64, riscv64, pulley32 or pulley64 (default: this machine)
+    /// machine to precompile for: x86_64, aarch64, pulley32 or pulley64 (default: this machine)
     #[argh(option, arg_name = "target", default = "Target::native()")]
     target: Target,
 

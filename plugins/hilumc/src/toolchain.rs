@@ -102,7 +102,7 @@ impl Toolchain {
             .arg(&guest)
             .env("CARGO_ENCODED_RUSTFLAGS", self.flags(&workspace));
         if self.from_source {
-            build.arg("-Zbuild-std=std,panic_abort").env("RUSTC_BOOTSTRAP", "1");
+            build.args(["-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"]).env("RUSTC_BOOTSTRAP", "1");
         }
         let messages = self.run(&mut build)?;
         let (name, module) = artefact(&messages, &manifest).ok_or_else(|| {

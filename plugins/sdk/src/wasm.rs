@@ -8,6 +8,7 @@ pub mod bindings {
     wit_bindgen::generate!({
         path: "../../wit/probe",
         world: "hilum:probe/probe-plugin",
+        generate_all,
         pub_export_macro: true,
         export_macro_name: "export_probe",
     });

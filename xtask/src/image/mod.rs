@@ -62,19 +62,11 @@ pub(crate) struct Image {
 pub(crate) fn build(name: &str, targets: &[&'static Target]) -> Result<Image, String> {
     let folder = workspace::root().join("images").join(name);
     let recipe = Recipe::read(&folder.join("image.toml"))?;
-    let items = || recipe.layers.iter().flat_map(|layer| &layer.entries);
-    if items().any(|item| matches!(item.from, From::Plugin(_))) {
+    if recipe.layers.iter().flat_map(|layer| &layer.entries).any(|item| matches!(item.from, From::Plugin(_))) {
         plugins::build(targets)?;
     }
     let mut platforms = Vec::new();
     for target in targets {
-        for item in items() {
-            match &item.from {
-                From::Dist(binary) => dist::ensure(target, &[binary])?,
-                From::Package(package) => drop(dist::package(target, package, true, package)?),
-                From::Plugin(_) | From::File(_) | From::Link(_) | From::Folder => {}
-            }
-        }
         let mut layers: Vec<Tree> = Vec::new();
         let mut below = Tree::new();
         for layer in &recipe.layers {
@@ -102,14 +94,18 @@ pub(crate) fn build(name: &str, targets: &[&'static Target]) -> Result<Image, St
     Ok(Image { layout, recipe, origin, platforms })
 }
 
-/// Reads an item's content.
+/// Builds an item, if it is one that is built, and reads it.
 fn make(item: &Item, folder: &Path, target: &Target) -> Result<Entry, String> {
     let content = match &item.from {
         From::Folder => Content::Folder,
         From::Link(to) => Content::Link(to.clone()),
         From::File(name) => Content::File(workspace::read(&folder.join(name))?),
-        From::Dist(name) | From::Package(name) => Content::File(workspace::read(&dist::path(target, name))?),
+        From::Package(name) => Content::File(workspace::read(&dist::package(target, name, true, name)?)?),
         From::Plugin(name) => Content::File(workspace::read(&plugins::precompiled(name, target))?),
+        From::Dist(name) => {
+            dist::ensure(target, &[name])?;
+            Content::File(workspace::read(&dist::path(target, name))?)
+        }
     };
     Ok(Entry { content, mode: item.mode, uid: item.uid, gid: item.gid })
 }

@@ -18,7 +18,9 @@ const OURS: &[(&str, &[&str])] = &[
     ("hilum-plugin", &[]),
     ("probe-http", &["hilum-plugin"]),
     ("probe-tcp", &["hilum-plugin"]),
-    ("hilumc", &["hilum-sandbox"]),
+    // What a call answers is said in the wire's words.
+    ("hilumc", &["hilum-sandbox", "hilum-wire"]),
+    ("e2e-fixture", &["hilum-sys"]),
     ("demo-app", &[]),
     ("xtask", &[]),
 ];
@@ -30,7 +32,7 @@ const THEIRS: &[(&str, &[&str])] = &[
     ("tiny_http", &["hilum-status"]),
     ("toml", &["hilum-config", "hilumc", "xtask"]),
     ("libc", &["hilum-sys"]),
-    ("rustix", &["hilum-sys"]),
+    ("rustix", &["hilum-sys", "e2e-fixture"]),
     ("argh", &["hilum", "hilumc"]),
     ("wit-bindgen", &["hilum-plugin"]),
     ("wit-component", &["hilumc"]),

@@ -5,7 +5,6 @@
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
-use std::collections::binary_heap::IntoIter;
 
 use hilum_engine::{
     Action, CallId, Event, Exit, Incarnation, Outcome, Pid, ProbeId, Scope, ServiceId, Signal, Span, SpawnFailure,
@@ -259,7 +258,7 @@ impl World {
                 self.now = self.now.after(whole);
                 let agenda = std::mem::take(&mut self.agenda);
                 let later = |planned: Planned| Planned { at: planned.at.after(whole), ..planned };
-                self.agenda = IntoIter::map(agenda.into_iter(), later).collect();
+                self.agenda = agenda.into_iter().map(later).collect();
                 Some(Event::Thawed { gap: noticed })
             }
         }
@@ -271,7 +270,7 @@ impl World {
     }
 
     fn temper(&mut self) -> Temper {
-        let reaction = self.chance.span(4 * SECOND);
+        let reaction = Span(self.chance.span(4 * SECOND).0.max(MILLI));
         let code = self.any_code();
         let death = if self.chance.one_in(self.climate.stuck) {
             if self.chance.one_in(2) { None } else { Some(self.chance.span(12 * SECOND)) }
@@ -324,11 +323,10 @@ impl World {
             group_watched: false,
         });
         if !self.chance.one_in(4) {
-            let life = if self.chance.one_in(self.climate.early_death) {
-                self.chance.span(SECOND)
-            } else {
-                self.chance.span(self.climate.life)
-            };
+            let most = if self.chance.one_in(self.climate.early_death) { SECOND } else { self.climate.life };
+            // Now and then dead before anybody looks; not always, or a crash loop would take for ever in no time.
+            let least = if self.chance.one_in(8) { 0 } else { 5 * MILLI };
+            let life = Span(self.chance.span(most).0.max(least));
             let code = self.any_code();
             let exit = if self.chance.one_in(4) { Exit::Signaled(Signal(11)) } else { Exit::Code(code) };
             self.plan(life, Occurrence::Leader(run, service, exit, false));

@@ -81,7 +81,8 @@ impl Line {
                 Some((name, value)) if name.starts_with("--") => (name, Some(value)),
                 _ => (text, None),
             };
-            let flag = flags().find(|flag| is_called(flag, name)).ok_or_else(|| format!("no option is called {name}"))?;
+            let flag =
+                flags().find(|flag| is_called(flag, name)).ok_or_else(|| format!("no option is called {name}"))?;
             let value = match (&flag.kind, attached) {
                 (FlagInfoKind::Switch, None) => None,
                 (FlagInfoKind::Switch, Some(value)) => {
@@ -93,7 +94,8 @@ impl Line {
                     Some(String::from(utf8(next, name)?))
                 }
             };
-            if flag.optionality != Optionality::Repeating && line.given.iter().any(|given| given.flag.long == flag.long) {
+            if flag.optionality != Optionality::Repeating && line.given.iter().any(|given| given.flag.long == flag.long)
+            {
                 return Err(format!("{} was given twice", flag.long));
             }
             line.given.push(Given { flag, value, from_variable: false });
@@ -119,7 +121,9 @@ impl Line {
         };
         match (&flag.kind, &flag.optionality) {
             (FlagInfoKind::Switch, _) => {
-                if parse_bool(value).ok_or_else(|| format!("{name}: \"{value}\" is neither yes nor no; write 1 or 0"))? {
+                if parse_bool(value)
+                    .ok_or_else(|| format!("{name}: \"{value}\" is neither yes nor no; write 1 or 0"))?
+                {
                     give(None);
                 }
             }

@@ -118,7 +118,7 @@ impl Table {
             candidates = self.long.iter().filter(|(long, _)| long.as_bytes().starts_with(name)).collect();
         }
         let (long, letter) = match candidates.as_slice() {
-            [] => return Err(format!("unrecognized option '--{}'", show(word.get(..name.len()).unwrap_or(word)))),
+            [] => return Err(format!("unrecognized option '--{}'", show(word))),
             [one] => **one,
             several => {
                 let names: Vec<String> = several.iter().map(|(long, _)| format!(" '--{long}'")).collect();
@@ -188,7 +188,7 @@ mod tests {
             (&["--value"], " | ! option '--value' requires an argument"),
             (&["--al"], " | ! option '--al' is ambiguous; possibilities: '--alpha' '--alpine'"),
             (&["--alpha=1"], " | ! option '--alpha' doesn't allow an argument"),
-            (&["--omega=1"], " | ! unrecognized option '--omega'"),
+            (&["--omega=1"], " | ! unrecognized option '--omega=1'"),
             (&["--=x"], " | ! option '--=x' is ambiguous; possibilities: '--alpha' '--alpine' '--value'"),
         ] {
             assert_eq!(summary(read(TABLE, words)), expected, "{words:?}");

@@ -32,7 +32,8 @@ use hilum_engine::{BackoffPlan, RestartPlan, RestartPolicy, Scope, SignalPlan, S
 
 use super::{Call, Outcome};
 use crate::cli::{
-    DEFAULT_GRACE, DEFAULT_PORT, DEFAULT_WAIT, USAGE, Watch, all_signals_but, launch_of, only, output_of, parse_interface,
+    DEFAULT_GRACE, DEFAULT_PORT, DEFAULT_WAIT, USAGE, Watch, all_signals_but, launch_of, only, output_of,
+    parse_interface,
 };
 
 /// The code of a command that is missing.
@@ -60,7 +61,13 @@ enum Kind {
     Number,
 }
 
-const fn flag(long: &'static str, short: &'static str, variable: &'static str, kind: Kind, summary: &'static str) -> Flag {
+const fn flag(
+    long: &'static str,
+    short: &'static str,
+    variable: &'static str,
+    kind: Kind,
+    summary: &'static str,
+) -> Flag {
     Flag { long, short, variable, kind, summary }
 }
 
@@ -133,7 +140,12 @@ fn read_modes(call: &Call<'_>) -> Result<Outcome, Stop> {
         "supervise" | "s" => (StatusMode::Supervise, SUPERVISE.as_slice()),
         "watch" | "w" => (StatusMode::Watch, WATCH.as_slice()),
         "help" | "h" => return Ok(Outcome::say(help())),
-        other => return Ok(Outcome::fail(format!("kapo: no mode is called \"{other}\"; write run, supervise or watch\n"), NO_SUCH_MODE)),
+        other => {
+            return Ok(Outcome::fail(
+                format!("kapo: no mode is called \"{other}\"; write run, supervise or watch\n"),
+                NO_SUCH_MODE,
+            ));
+        }
     };
     let (given, words) = Given::read(flags, words, call)?;
     if given.is_on("help")? {
@@ -185,9 +197,9 @@ fn read_child(global: &Given, given: &Given, words: Vec<OsString>, status: Statu
 fn read_watch(given: &Given, words: Vec<OsString>, status: StatusLaunch) -> Result<Watch, Stop> {
     let pid = match given.number("pid")? {
         None | Some((0, _)) => None,
-        Some((pid, place)) => {
-            Some(i32::try_from(pid).map_err(|_| format!("{place}: {pid} is not a process id; write a smaller number"))?)
-        }
+        Some((pid, place)) => Some(
+            i32::try_from(pid).map_err(|_| format!("{place}: {pid} is not a process id; write a smaller number"))?,
+        ),
     };
     let mut words = words.into_iter();
     let name = words.next().unwrap_or_default();
@@ -199,7 +211,10 @@ fn read_watch(given: &Given, words: Vec<OsString>, status: StatusLaunch) -> Resu
     }
     let period = given.seconds("wait")?.unwrap_or(DEFAULT_WAIT);
     if period == Span::ZERO {
-        return Err(Stop::Wrong(format!("{}: 0 would look at the processes without a pause; write at least 1", given.place("wait"))));
+        return Err(Stop::Wrong(format!(
+            "{}: 0 would look at the processes without a pause; write at least 1",
+            given.place("wait")
+        )));
     }
     let process = ProcessLaunch { subreaper: false, ..process() };
     Ok(Watch { name, pid, period, status, process })
@@ -279,7 +294,7 @@ impl Given {
                     String::from(next.to_str().ok_or_else(|| format!("{text}: \"{}\" is not UTF-8", next.display()))?)
                 }
             };
-            let place = format!("--{name}");
+            let place = format!("{}{name}", if name.len() == 1 { "-" } else { "--" });
             if given.values.iter().any(|other| other.flag.long == flag.long && other.place != place) {
                 return Err(format!("both --{} and -{} are given; give one of them", flag.long, flag.short));
             }
@@ -387,9 +402,12 @@ fn help() -> String {
          Modes:\n  run, r        start it once; end with its exit code\n  supervise, s  start it again whenever it ends\n  \
          watch, w      show processes that something else started\n",
     );
-    for (title, flags) in
-        [("Flags", GLOBAL.as_slice()), ("run", RUN.as_slice()), ("supervise", SUPERVISE.as_slice()), ("watch", WATCH.as_slice())]
-    {
+    for (title, flags) in [
+        ("Flags", GLOBAL.as_slice()),
+        ("run", RUN.as_slice()),
+        ("supervise", SUPERVISE.as_slice()),
+        ("watch", WATCH.as_slice()),
+    ] {
         text.push_str(&format!("\n{title}:\n"));
         for flag in flags.iter().filter(|flag| title == "Flags" || flag.long != "help") {
             let names = format!("--{}, -{}", flag.long, flag.short);

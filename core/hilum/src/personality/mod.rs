@@ -93,7 +93,8 @@ fn voice_of(name: &OsStr) -> Option<Voice> {
         ("catatonit", Voice::Catatonit),
         ("kapo", Voice::Kapo),
     ];
-    let is = |tool: &str| file.strip_prefix(tool).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '_', '.']));
+    let is =
+        |tool: &str| file.strip_prefix(tool).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '_', '.']));
     tools.into_iter().find(|(tool, _)| is(tool)).map(|(_, voice)| voice)
 }
 

@@ -204,6 +204,7 @@ fn usage(tool: &str) -> String {
 
 /// What the tools with an option for it show: this is hilum, under its own terms.
 pub(super) fn license() -> String {
-    String::from("hilum is free software: you may use it under the MIT licence or the Apache licence 2.0, as you prefer.\n")
+    String::from(
+        "hilum is free software: you may use it under the MIT licence or the Apache licence 2.0, as you prefer.\n",
+    )
 }
-

@@ -64,7 +64,9 @@ impl Host {
     ///
     /// **Errors:** [`HostError`].
     pub fn new() -> Result<Host, HostError> {
-        let native = Backend::new(None).map_err(HostError::Engine)?;
+        // Told nothing, wasmtime takes this very CPU's own code, which must be asked for where that is not the one to run.
+        let interpreted = (Target::native() == Target::pulley()).then(Target::pulley);
+        let native = Backend::new(interpreted).map_err(HostError::Engine)?;
         #[cfg(feature = "pulley")]
         let pulley = Backend::new(Some(Target::pulley())).map_err(HostError::Engine)?;
         let engines = vec![

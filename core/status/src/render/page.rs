@@ -20,8 +20,8 @@ pub(crate) fn reply() -> Reply {
 
 const POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'; \
-    script-src 'sha256-shGnJDsqMLaUEGPqVLFLpl2c12brMwLF5wB6cJyzdS0='; \
-    style-src 'sha256-pvW9HpFkT5yhlYpQm4eeBhk5CkZ4D4oDH+YUY1/G964='";
+    script-src 'sha256-awQttO+w4GZ6hehkq8OkfXMhTvCov6YHUUAizcRhxsc='; \
+    style-src 'sha256-QMAYy/me2DsgoiLxNlHkZIXyAwBsSBeDspMh63UAugE='";
 
 #[cfg(test)]
 mod tests {

@@ -11,16 +11,28 @@ use hilum_sys::output::Output;
 use hilum_sys::poll::{self, Slot};
 use hilum_sys::reap::Change;
 use hilum_sys::signal::{self, SignalFd};
-use hilum_sys::{crash, executable, inherit, process};
+use hilum_sys::{crash, executable, inherit};
 
-use crate::{Case, Outcome, finish, folder, is_root, own};
+use crate::{Case, Outcome, finish, folder, own};
 
 pub(crate) const CASES: &[Case] = &[
-    ("crash::drills_as_an_ordinary_process", || drills(Place::Ordinary)),
-    ("crash::drills_as_pid_1", || drills(Place::First)),
-    ("crash::drills_as_pid_1_in_an_empty_root", || drills(Place::FirstInEmptyRoot)),
+    ("crash::panic", || crashes("panic", Place::Ordinary)),
+    ("crash::fault", || crashes("fault", Place::Ordinary)),
+    ("crash::abort", || crashes("abort", Place::Ordinary)),
+    ("crash::overflow", || crashes("overflow", Place::Ordinary)),
+    ("crash::memory", || crashes("memory", Place::Ordinary)),
+    ("crash::panic_of_pid_1", || crashes("panic", Place::First)),
+    ("crash::fault_of_pid_1", || crashes("fault", Place::First)),
+    ("crash::abort_of_pid_1", || crashes("abort", Place::First)),
+    ("crash::overflow_of_pid_1", || crashes("overflow", Place::First)),
+    ("crash::memory_of_pid_1", || crashes("memory", Place::First)),
+    ("crash::panic_of_pid_1_in_an_empty_root", || crashes("panic", Place::FirstInEmptyRoot)),
+    ("crash::fault_of_pid_1_in_an_empty_root", || crashes("fault", Place::FirstInEmptyRoot)),
+    ("crash::abort_of_pid_1_in_an_empty_root", || crashes("abort", Place::FirstInEmptyRoot)),
+    ("crash::overflow_of_pid_1_in_an_empty_root", || crashes("overflow", Place::FirstInEmptyRoot)),
     ("crash::the_grace_period_ends", the_grace_period_ends),
-    ("crash::a_second_stop_request_kills", a_second_stop_request_kills),
+    ("crash::a_second_stop_request_kills", || second_stop_request(Place::Ordinary)),
+    ("crash::a_second_stop_request_kills_from_pid_1", || second_stop_request(Place::First)),
     ("crash::a_stalled_stderr_does_not_matter", a_stalled_stderr_does_not_matter),
 ];
 
@@ -48,13 +60,23 @@ fn supervisor(
     let program = argv.first().ok_or("no program")?;
     let descriptors = [(stderr.as_fd(), 2)];
     if place != Place::Ordinary {
-        // SAFETY: unshare(2) with CLONE_NEWPID takes an integer; it is the next child that becomes the first of a namespace.
-        assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWPID) }, 0);
+        separate()?;
     }
     Ok(spawn(&Spec {
         descriptors: &descriptors,
         ..Spec::new(Program::Search(program), &argv, Environment::inherit())
     })?)
+}
+
+/// Makes our next child the first process of a new pid namespace; in a user namespace too where we are not root.
+fn separate() -> io::Result<()> {
+    let uid = std::os::unix::fs::MetadataExt::uid(&fs::metadata("/proc/self")?);
+    let users = if uid == 0 { 0 } else { libc::CLONE_NEWUSER };
+    // SAFETY: unshare(2) takes an integer; without threads there is nobody else it could concern.
+    if unsafe { libc::unshare(libc::CLONE_NEWPID | users) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if uid == 0 { Ok(()) } else { fs::write("/proc/self/uid_map", format!("0 {uid} 1")) }
 }
 
 /// Spawns a service, waits until it is up, and crashes.
@@ -75,12 +97,8 @@ pub(crate) fn crasher(arguments: &[&str]) -> Outcome {
     reader.read_exact(&mut [0])?;
     std::os::unix::fs::chroot(root)?;
     match drill {
-        "panic" => {
-            // Also in the dev profile, where it would unwind.
-            let nothing: Option<u8> = std::hint::black_box(None);
-            #[expect(clippy::unwrap_used, reason = "the panic is the drill")]
-            std::process::exit(nothing.unwrap().into());
-        }
+        #[expect(clippy::panic, reason = "the panic is the drill")]
+        "panic" => panic!("on purpose\nin two lines"),
         "fault" => crash::drill_fault(),
         "overflow" => crash::drill_overflow(),
         "memory" => {
@@ -114,35 +132,24 @@ pub(crate) fn service(arguments: &[&str]) -> Outcome {
     }
 }
 
-fn drills(place: Place) -> Outcome {
-    if place != Place::Ordinary && !is_root() {
-        println!("needs root for a pid namespace: not run");
-        return Err("run as root".into());
-    }
-    for drill in ["panic", "fault", "abort", "overflow", "memory"] {
-        let folder = folder(drill)?;
-        let (mut reader, writer) = io::pipe()?;
-        // A namespace of its own for each supervisor, so each in a process of its own.
-        let argv = own(&["role", "exit", "0"])?;
-        drop(argv);
-        let child = supervisor(drill, place, 20_000, &folder, writer.into())?;
-        let ended = finish(&child)?;
-        let mut said = String::new();
-        reader.read_to_string(&mut said)?;
-        assert_eq!(ended, Change::Exited(70), "{drill} {place:?}: {said}");
-        assert_eq!(fs::read_to_string(folder.join("flushed"))?, "flushed", "{drill} {place:?}: {said}");
-        let cause = match drill {
-            "panic" => "(panic)",
-            "fault" | "overflow" => "(SIGSEGV at 0x",
-            _ => "(SIGABRT)",
-        };
-        assert!(said.contains(cause), "{drill}: {said}");
-        assert_eq!(said.contains("hilum: bug: panic at "), drill == "panic", "{said}");
-        let first = said.contains("hilum: process 1 crashed");
-        assert_eq!(first, place != Place::Ordinary, "{said}");
-        fs::remove_dir_all(folder)?;
-    }
-    Ok(())
+fn crashes(drill: &str, place: Place) -> Outcome {
+    let folder = folder("drill")?;
+    let (mut reader, writer) = io::pipe()?;
+    let child = supervisor(drill, place, 20_000, &folder, writer.into())?;
+    let ended = finish(&child)?;
+    let mut said = String::new();
+    reader.read_to_string(&mut said)?;
+    assert_eq!(ended, Change::Exited(70), "{said}");
+    assert_eq!(fs::read_to_string(folder.join("flushed"))?, "flushed", "{said}");
+    let cause = match drill {
+        "panic" => "(panic)",
+        "fault" | "overflow" => "(SIGSEGV at 0x",
+        _ => "(SIGABRT)",
+    };
+    assert!(said.contains(cause), "{said}");
+    assert_eq!(said.contains(": on purpose in two lines\nhilum: process "), drill == "panic", "{said}");
+    assert_eq!(said.contains("hilum: process 1 crashed"), place != Place::Ordinary, "{said}");
+    Ok(fs::remove_dir_all(folder)?)
 }
 
 fn the_grace_period_ends() -> Outcome {
@@ -156,28 +163,25 @@ fn the_grace_period_ends() -> Outcome {
     Ok(fs::remove_dir_all(folder)?)
 }
 
-fn a_second_stop_request_kills() -> Outcome {
-    for place in [Place::Ordinary, Place::First] {
-        let folder = folder(&format!("second-{place:?}"))?;
-        let (mut reader, writer) = io::pipe()?;
-        let child = supervisor("stubborn", place, 3_600_000, &folder, writer.into())?;
-        let mut said = Vec::new();
-        let mut chunk = [0; 512];
-        while !said.ends_with(b"KILL in 3600000 ms\n") {
-            let len = reader.read(&mut chunk)?;
-            assert!(len > 0, "{}", String::from_utf8_lossy(&said));
-            said.extend_from_slice(chunk.get(..len).unwrap_or_default());
-        }
-        // Only what comes after its own TERM counts as the second request.
-        while !folder.join("flushed").exists() {
-            std::thread::yield_now();
-        }
-        child.signal(2)?;
-        assert_eq!(finish(&child)?, Change::Exited(70));
-        reader.read_to_end(&mut said)?;
-        fs::remove_dir_all(folder)?;
+fn second_stop_request(place: Place) -> Outcome {
+    let folder = folder("second")?;
+    let (mut reader, writer) = io::pipe()?;
+    let child = supervisor("stubborn", place, 3_600_000, &folder, writer.into())?;
+    let mut said = Vec::new();
+    let mut chunk = [0; 512];
+    while !said.ends_with(b"KILL in 3600000 ms\n") {
+        let len = reader.read(&mut chunk)?;
+        assert!(len > 0, "{}", String::from_utf8_lossy(&said));
+        said.extend_from_slice(chunk.get(..len).unwrap_or_default());
     }
-    Ok(())
+    // Only what comes after its own TERM counts as the second request.
+    while !folder.join("flushed").exists() {
+        std::thread::yield_now();
+    }
+    child.signal(2)?;
+    assert_eq!(finish(&child)?, Change::Exited(70));
+    reader.read_to_end(&mut said)?;
+    Ok(fs::remove_dir_all(folder)?)
 }
 
 fn a_stalled_stderr_does_not_matter() -> Outcome {
@@ -191,6 +195,5 @@ fn a_stalled_stderr_does_not_matter() -> Outcome {
         assert_eq!(fs::read_to_string(folder.join("flushed"))?, "flushed");
         fs::remove_dir_all(folder)?;
     }
-    assert!(process::pid() > 1);
     Ok(())
 }

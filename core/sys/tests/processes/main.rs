@@ -12,7 +12,8 @@ use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use hilum_sys::child::{Child, Environment, Program, SpawnError, Spec, spawn};
 use hilum_sys::poll::{self, Slot};
@@ -25,7 +26,7 @@ type Case = (&'static str, fn() -> Outcome);
 /// How long a case may take before it is killed and counted as failed. Far above what any needs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn main() {
+fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let words: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
     let outcome = match words.as_slice() {
@@ -35,9 +36,12 @@ fn main() {
         ["--list", ..] => list(),
         filters => all(filters),
     };
-    if let Err(error) = outcome {
-        eprintln!("{error}");
-        std::process::exit(1);
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -58,8 +62,9 @@ fn all(words: &[&str]) -> Outcome {
     let mut failed = Vec::new();
     for (name, _) in cases().filter(|(name, _)| wanted(name)) {
         let argv = own(&["case", name])?;
-        let child = start(&argv, |_| {})?;
-        let ended = finish_within(&child, PATIENCE)?;
+        // Whoever runs the tests may have left us descriptors.
+        let child = start(&argv, |spec| spec.close_rest = true)?;
+        let ended = finish(&child)?;
         println!(
             "test {name} ... {}",
             if ended == Change::Exited(0) { "ok".into() } else { format!("FAILED {ended:?}") }
@@ -81,9 +86,9 @@ fn case(name: &str) -> Outcome {
 
 fn role(name: &str, rest: &[&str]) -> Outcome {
     match name {
-        "exit" => std::process::exit(rest.first().ok_or("no code")?.parse()?),
         "say" => spawn::say(rest),
         "family" => spawn::family(),
+        "forge" => signals::forge(rest),
         "suspend" => signals::suspend(),
         "terminal" => terminal::inside(),
         "crasher" => crash::crasher(rest),
@@ -114,14 +119,13 @@ fn start<'a>(argv: &'a [OsString], adjust: impl FnOnce(&mut Spec<'a>)) -> Result
 
 /// Waits for the end of a child and takes it. Stops on the way are taken too.
 fn finish(child: &Child) -> io::Result<Change> {
-    finish_within(child, PATIENCE)
-}
-
-fn finish_within(child: &Child, patience: Duration) -> io::Result<Change> {
+    let deadline = Instant::now() + PATIENCE;
     let opened = child.pidfd.as_ref().map_or_else(|| process::pidfd_open(child.pid), |fd| fd.try_clone())?;
-    if poll::wait(&mut [Slot::new(opened.as_fd(), true, false)], Some(patience))? == 0 {
-        process::signal(Target::Pid(child.pid), 9)?;
-        poll::wait(&mut [Slot::new(opened.as_fd(), true, false)], None)?;
+    // A signal handler that runs ends a wait early.
+    while poll::wait(&mut [Slot::new(opened.as_fd(), true, false)], Some(deadline - Instant::now()))? == 0 {
+        if Instant::now() >= deadline {
+            process::signal(Target::Pid(child.pid), 9)?;
+        }
     }
     loop {
         match reap::peek()? {
@@ -136,7 +140,7 @@ fn finish_within(child: &Child, patience: Duration) -> io::Result<Change> {
     }
 }
 
-/// Waits for the next change of any child, by its SIGCHLD-free way: the pidfd tells of ends only, so this looks until there is one.
+/// The next change of any child. No descriptor tells of stops, so this looks until there is one.
 fn next_change() -> io::Result<reap::Peeked> {
     loop {
         match reap::peek()? {

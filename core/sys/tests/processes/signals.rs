@@ -13,6 +13,8 @@ use crate::{Case, Outcome, finish, next_change, own, start, words};
 pub(crate) const CASES: &[Case] = &[
     ("signals::all_that_can_wait_are_read", all_that_can_wait_are_read),
     ("signals::fault_signals_from_outside_are_read_too", fault_signals_from_outside_are_read_too),
+    ("signals::fault_signals_need_no_room_in_the_queue", fault_signals_need_no_room_in_the_queue),
+    ("signals::a_forged_sender_is_no_crash", a_forged_sender_is_no_crash),
     ("signals::suspends_itself", suspends_itself),
 ];
 
@@ -69,6 +71,48 @@ fn fault_signals_from_outside_are_read_too() -> Outcome {
     finish(&start(&argv, |_| {})?)?;
     let last = std::iter::from_fn(|| signals.read().ok().flatten()).find(|arrived| arrived.signal != 17);
     assert_eq!(last.map(|arrived| arrived.signal), Some(64), "the carrier's own number is still a signal");
+    Ok(())
+}
+
+fn fault_signals_need_no_room_in_the_queue() -> Outcome {
+    signal::block()?;
+    let signals = SignalFd::open()?;
+    crash::arm(executable::open()?, 1000)?;
+    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+    rustix::process::setrlimit(rustix::process::Resource::Sigpending, none)?;
+    let script = FAULTS.map(|number| format!("kill -{number} {}", process::pid())).join(";");
+    let argv = words(&["sh", "-c", &script]);
+    assert_eq!(finish(&start(&argv, |_| {})?)?, Change::Exited(0));
+    let mut arrived: Vec<u8> =
+        std::iter::from_fn(|| signals.read().ok().flatten()).map(|arrived| arrived.signal).collect();
+    arrived.retain(|signal| *signal != 17);
+    arrived.sort_unstable();
+    let mut expected = FAULTS;
+    expected.sort_unstable();
+    assert_eq!(arrived, expected);
+    Ok(())
+}
+
+/// Another process of our user may claim to be us; if that were believed, it could crash a supervisor it cannot kill.
+pub(crate) fn forge(arguments: &[&str]) -> Outcome {
+    let target: i32 = arguments.first().ok_or("no target")?.parse()?;
+    let mut info = [0_i32; 32];
+    info[2] = libc::SI_QUEUE;
+    info[if cfg!(target_pointer_width = "64") { 4 } else { 3 }] = target;
+    // SAFETY: rt_sigqueueinfo(2) reads one `siginfo_t`, 128 bytes, which `info` has.
+    let done = unsafe { libc::syscall(libc::SYS_rt_sigqueueinfo, target, libc::SIGSEGV, info.as_ptr()) };
+    assert_eq!(done, 0);
+    Ok(())
+}
+
+fn a_forged_sender_is_no_crash() -> Outcome {
+    signal::block()?;
+    let signals = SignalFd::open()?;
+    crash::arm(executable::open()?, 1000)?;
+    let argv = own(&["role", "forge", &process::pid().to_string()])?;
+    assert_eq!(finish(&start(&argv, |_| {})?)?, Change::Exited(0));
+    let arrived = std::iter::from_fn(|| signals.read().ok().flatten()).find(|arrived| arrived.signal != 17);
+    assert_eq!(arrived.map(|arrived| arrived.signal), Some(11));
     Ok(())
 }
 
