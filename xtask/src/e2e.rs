@@ -47,7 +47,8 @@ fn prepare() -> Result<Command, String> {
     plugins::build(&[host])?;
     let mut cargo = workspace::cargo();
     point(&mut cargo, host)?;
-    cargo.args(["test", "--locked", "--package", "hilum", "--test", "e2e"]);
+    // Of the whole workspace, to share the build with the other tests; only one package has a test of this name.
+    cargo.args(["test", "--locked", "--workspace", "--test", "e2e"]);
     Ok(cargo)
 }
 

@@ -1,11 +1,14 @@
 //! Fuzzing with libFuzzer, on the stable compiler and without cargo-fuzz: nearly all of our code forbids unsafe, so the
 //! address sanitizer, the part that needs nightly, would find little. `fuzz/` is a package outside the workspace with one
-//! binary a target and its inputs in `fuzz/corpus/TARGET`; its ordinary tests replay every corpus.
+//! binary a target and its inputs in `fuzz/corpus/TARGET`; its ordinary tests replay every corpus. What a
+//! run finds stays in `target`; the few inputs among it that reach code no kept one reaches are added to the corpus.
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use crate::arguments::Arguments;
+use crate::packages::{self, Program};
 use crate::process;
 use crate::tally::{self, Tally};
 use crate::workspace;
@@ -28,10 +31,13 @@ const FLAGS: &[&str] = &[
     "-Ccodegen-units=1",
 ];
 
+/// libFuzzer is written in C++, and compiled with the targets.
+const PROGRAMS: &[Program] = &[Program { name: "c++", package: "g++" }];
+
 pub(crate) fn run(mut arguments: Arguments) -> Result<(), String> {
     if arguments.switch("--replay") {
         arguments.finish()?;
-        return tally::require("replay corpora", &mut replay());
+        return tally::require("replay corpora", &mut replay()?);
     }
     let target = arguments.word();
     let seconds = match arguments.word() {
@@ -49,17 +55,19 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<(), String> {
 
 /// CI's share: every input that was ever interesting, once more.
 pub(crate) fn tally() -> Result<Tally, String> {
-    tally::run("replay corpora", &mut replay())
+    tally::run("replay corpora", &mut replay()?)
 }
 
-fn replay() -> Command {
+fn replay() -> Result<Command, String> {
+    packages::ensure("fuzzing", PROGRAMS)?;
     let mut cargo = workspace::cargo();
     cargo.args(["test", "--locked", "--manifest-path", "fuzz/Cargo.toml"]);
-    cargo
+    Ok(cargo)
 }
 
 /// Builds and runs one target. A crash leaves its input in `fuzz/artifacts/TARGET` and fails the verb.
 fn fuzz(target: &str, seconds: u64) -> Result<(), String> {
+    packages::ensure("fuzzing", PROGRAMS)?;
     let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let folder = workspace::target().join("fuzz");
     let mut cargo = workspace::cargo();
@@ -73,21 +81,31 @@ fn fuzz(target: &str, seconds: u64) -> Result<(), String> {
         .env("CARGO_TARGET_DIR", &folder);
     process::run(&format!("build fuzz target {target}"), &mut cargo)?;
 
-    let corpus = workspace::root().join("fuzz/corpus").join(target);
-    let artifacts = workspace::root().join("fuzz/artifacts").join(target);
-    for folder in [&corpus, &artifacts] {
-        fs::create_dir_all(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+    // From the top and relative: libFuzzer starts itself again through a shell, and quotes nothing.
+    let program = format!("target/fuzz/{triple}/release/{target}");
+    let (corpus, found) = (format!("fuzz/corpus/{target}"), format!("target/fuzz/corpus/{target}"));
+    let artifacts = format!("fuzz/artifacts/{target}/");
+    for folder in [&corpus, &artifacts, &found] {
+        let folder = workspace::root().join(folder);
+        fs::create_dir_all(&folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
     }
-    let mut fuzzer = Command::new(folder.join(&triple).join("release").join(target));
-    fuzzer
-        .current_dir(workspace::root())
-        .arg(format!("-artifact_prefix={}/", artifacts.display()))
-        .args([&format!("-max_total_time={seconds}"), "-timeout=10", "-rss_limit_mb=1024", "-print_final_stats=1"])
-        .arg(&corpus);
-    let output = process::run(&format!("fuzz {target} for {seconds} s"), &mut fuzzer)?;
+    let libfuzzer = || {
+        let mut fuzzer = Command::new(workspace::root().join(&program));
+        fuzzer.arg0(&program).current_dir(workspace::root()).args(["-timeout=10", "-rss_limit_mb=1024"]);
+        fuzzer
+    };
+    let mut run = libfuzzer();
+    run.arg(format!("-artifact_prefix={artifacts}"))
+        .args([&format!("-max_total_time={seconds}"), "-print_final_stats=1"])
+        .args([&found, &corpus]);
+    let output = process::run(&format!("fuzz {target} for {seconds} s"), &mut run)?;
     for line in output.lines().filter(|line| line.starts_with("Done ") || line.starts_with("stat::")) {
         process::say(&format!("{target}: {line}"));
     }
+    let count = || fs::read_dir(workspace::root().join(&corpus)).map_or(0, Iterator::count);
+    let before = count();
+    process::run(&format!("merge {target}"), libfuzzer().arg("-merge=1").args([&corpus, &found]))?;
+    process::say(&format!("{target}: {} inputs added to {corpus}", count().saturating_sub(before)));
     Ok(())
 }
 

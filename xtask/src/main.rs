@@ -5,8 +5,10 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod bench;
 mod bless;
 mod ci;
+mod demo;
 mod dist;
 mod e2e;
 mod elf;
@@ -55,6 +57,12 @@ const VERBS: &[Verb] = &[
         about: "reproducible OCI image layout from images/NAME",
         run: image::run,
     },
+    Verb {
+        name: "demo",
+        takes: "[--keep]",
+        about: "boots the demo image as a real container and shows what hilum does",
+        run: demo::run,
+    },
     Verb { name: "size", takes: "[--target T]…", about: "artefacts against images/budgets.toml", run: size::run },
     Verb { name: "tidy", takes: "", about: "house rules: layout, arrows, unsafe, WIT hashes, names", run: tidy::run },
     Verb {
@@ -64,6 +72,12 @@ const VERBS: &[Verb] = &[
         run: sim::run,
     },
     Verb { name: "e2e", takes: "[NAME]", about: "the static binary as real PID 1", run: e2e::run },
+    Verb {
+        name: "bench",
+        takes: "[--rounds N] [--quick] [--cpu N] [--markdown] [--hilum FILE]",
+        about: "hilum beside tini, dumb-init, catatonit, s6, runit and supervisor: one table, with the goals",
+        run: bench::run,
+    },
     Verb { name: "bless", takes: "", about: "rewrite expected outputs; read the diff", run: bless::run },
     Verb {
         name: "fuzz",

@@ -180,7 +180,7 @@ pub struct ProbePlan {
     pub kind: ProbeKind,
     /// From one call to the next. Never zero.
     pub period: Span,
-    /// How long one call may take; an answer that comes later counts as unknown.
+    /// How long one call may take. The worker keeps it; a call it has not answered a second later counts as unknown.
     pub timeout: Span,
     /// From the spawn (or the startup probe's success) to the first call.
     pub initial_delay: Span,

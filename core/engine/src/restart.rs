@@ -43,6 +43,13 @@ pub(crate) struct History {
 }
 
 impl History {
+    /// Moves the window by `gap`: frozen time counts for nothing, or a thaw would forgive every crash before it.
+    pub(crate) fn shift(&mut self, gap: Span) {
+        for at in &mut self.recent {
+            *at = at.after(gap);
+        }
+    }
+
     /// Decides what comes after a run that lasted `lasted` and ended as `end`.
     pub(crate) fn judge(&mut self, plan: &RestartPlan, now: Tick, end: End, lasted: Span, rng: &mut Rng) -> Verdict {
         let wanted = match (plan.policy, end) {

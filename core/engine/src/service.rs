@@ -290,7 +290,9 @@ impl Service {
                 if !*killed {
                     *killed = true;
                     *deadline = Some(cx.now.after(KILL_BOUND));
-                    cx.signal(*run, Signal::KILL, Scope::Group);
+                    let run = *run;
+                    cx.log(Some(run), Entry::Killed);
+                    cx.signal(run, Signal::KILL, Scope::Group);
                 }
             }
             State::Ended => {}
@@ -552,6 +554,7 @@ impl Service {
             State::BackingOff { until } => *until = until.after(gap),
             State::Down | State::Starting { .. } | State::Ended => {}
         }
+        self.history.shift(gap);
         for probe in &mut self.probes {
             probe.shift(gap);
         }

@@ -1,6 +1,7 @@
 //! The supervisor: routes facts to services, gives signals their meaning, and brings the container to its end.
 
 use alloc::vec::Vec;
+use core::mem;
 
 use crate::action::Action;
 use crate::event::Event;
@@ -81,12 +82,13 @@ impl Supervisor {
             return;
         }
         self.now = self.now.max(now);
-        let before = out.len();
+        let (before, stage) = (out.len(), mem::discriminant(&self.stage));
         // The facts that can change the status without an order of their own.
         let silent = matches!(event, Event::ProbeAnswered { .. } | Event::GroupGone { .. });
         self.route(event, out);
         let exit = self.conclude(out);
-        if silent || exit.is_some() || out.len() > before {
+        let moved = exit.is_some() || mem::discriminant(&self.stage) != stage;
+        if silent || moved || out.len() > before {
             out.push(Action::Publish);
         }
         if let Some(code) = exit {

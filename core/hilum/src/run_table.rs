@@ -35,9 +35,7 @@ pub(crate) struct RunTable {
 impl RunTable {
     /// Notes a spawned leader.
     pub(crate) fn insert(&mut self, service: ServiceId, run: Incarnation, child: Child, own_group: bool) {
-        if own_group {
-            crash::register_group(child.pid);
-        }
+        crash::register_group(child.pid);
         self.leaders.push(Leader { service, run, child, own_group });
     }
 
@@ -54,7 +52,7 @@ impl RunTable {
         let group_left = leader.own_group && process::group_exists(pid);
         if group_left {
             self.leftovers.push(Leftover { service: leader.service, run: leader.run, group: pid });
-        } else if leader.own_group {
+        } else {
             crash::unregister_group(pid);
         }
         Some((leader.service, leader.run, group_left))

@@ -4,9 +4,12 @@
 //! The clock is a thread because guest code does not return to the loop by itself. It sleeps for good while no call runs: an idle
 //! worker wakes up for nothing.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
@@ -120,11 +123,20 @@ impl Lane {
 
     /// Lets the others run, then waits for a turn and gives it to `pace`.
     pub(crate) async fn requeue(self, pace: Pace) {
+        let mut next = pin!(self.queue.acquire_owned());
+        // Queued here before the last turn is given back, and waiting here alone: guests that also queued in the loop would come up there in
+        // the same order, and hold up everyone else for a whole round.
+        let queued = poll_fn(|context| Poll::Ready(next.as_mut().poll(context))).await;
         pace.leave();
-        tokio::task::yield_now().await;
-        // The semaphore is never closed, so there is always a permit to wait for.
-        let turn = self.queue.acquire_owned().await.ok();
-        pace.begin(turn);
+        let turn = match queued {
+            Poll::Pending => next.await,
+            Poll::Ready(turn) => {
+                tokio::task::yield_now().await;
+                turn
+            }
+        };
+        // The semaphore is never closed, so there is a turn.
+        pace.begin(turn.ok());
     }
 }
 
@@ -138,9 +150,10 @@ impl Pace {
         self.soft_deadline.saturating_duration_since(Instant::now())
     }
 
-    /// Whether the guest has had the thread for a whole tick.
+    /// Whether the guest has had the thread for a tick, give or take half of one: the clock ticks when it does, not when a slice
+    /// begins.
     pub(crate) fn is_spent(&self) -> bool {
-        self.lock().began.elapsed() >= TICK
+        self.lock().began.elapsed() >= TICK / 2
     }
 
     /// Waits for `future`, no longer than the call's time. Others run meanwhile, at least once, so that a guest cannot keep the

@@ -179,12 +179,12 @@ fn arrived(record: &[u8]) -> Arrived {
     let pid = field(record, std::mem::offset_of!(libc::signalfd_siginfo, ssi_pid));
     let value = field(record, std::mem::offset_of!(libc::signalfd_siginfo, ssi_int));
     let signal = u8::try_from(signal).unwrap_or(0);
-    let from_ourselves = signal == CARRIER && code == libc::SI_QUEUE && pid == crate::process::pid();
-    if let (true, Some((carried, sender))) = (from_ourselves, unpack(value)) {
-        return Arrived { signal: carried, pid: sender, from_kernel: false };
-    }
-    if let (CARRIER, Some(noted)) = (signal, take_unqueued()) {
-        return Arrived { signal: noted, pid: 0, from_kernel: false };
+    if signal == CARRIER {
+        let from_ourselves = code == libc::SI_QUEUE && pid == crate::process::pid();
+        let carried = unpack(value).filter(|_| from_ourselves).or_else(|| Some((take_unqueued()?, 0)));
+        if let Some((signal, pid)) = carried {
+            return Arrived { signal, pid, from_kernel: false };
+        }
     }
     Arrived { signal, pid, from_kernel: code > 0 }
 }

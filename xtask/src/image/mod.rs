@@ -47,6 +47,11 @@ pub(crate) fn folder(name: &str) -> PathBuf {
     workspace::target().join("images").join(name)
 }
 
+/// Builds an image for this machine and unpacks it for runc.
+pub(crate) fn bundle(name: &str, target: &'static Target, folder: &Path) -> Result<(), String> {
+    bundle::write(folder, &build(name, &[target])?)
+}
+
 /// A finished image.
 #[derive(Debug)]
 pub(crate) struct Image {

@@ -6,7 +6,7 @@
 
 use hilum_engine::{
     Action, Entry, Event, Exit, Incarnation, LimitAction, Outcome, Phase, Plan, ProbeKind, ProbePlan, RestartPolicy,
-    Scope, ServicePlan, Signal, StateName, Status, StopReason, Tick,
+    Scope, ServicePlan, Signal, Span, StateName, Status, StopReason, Tick,
 };
 
 use crate::world::{MILLI, SECOND};
@@ -40,6 +40,8 @@ pub(crate) struct Step<'a> {
     pub(crate) after: Status,
     /// The deadline after it.
     pub(crate) deadline: Option<Tick>,
+    /// Frozen time the shell has not noticed, all in all.
+    pub(crate) unnoticed: Span,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -141,8 +143,9 @@ pub(crate) struct Ledger<'a> {
     /// This step's moment on the clock that freezes with the container.
     now: u64,
     frozen: u64,
-    /// Time by which timers were late, all in all: the world's fault.
+    /// Time by which timers were late and answers held up, all in all: the world's fault.
     slack: u64,
+    unnoticed: u64,
     lives: Vec<Life>,
     stop_signals: u32,
     first_stop: u64,
@@ -166,6 +169,8 @@ pub(crate) struct Ledger<'a> {
 }
 
 type Check = Result<(), String>;
+type OrderRule = fn(&Ledger<'_>, &Step<'_>, &Action) -> Check;
+type StateRule = fn(&Ledger<'_>, &Step<'_>) -> Check;
 
 /// Makes a table entry of a rule: its own name is the name a failure shows.
 macro_rules! rules {
@@ -173,7 +178,7 @@ macro_rules! rules {
 }
 
 /// Rules about a single order.
-const ORDERS: &[(&str, fn(&Ledger<'_>, &Step<'_>, &Action) -> Check)] = rules![
+const ORDERS: &[(&str, OrderRule)] = rules![
     one_leader_at_a_time,
     signals_reach_the_living,
     grace_is_given,
@@ -191,9 +196,9 @@ const ORDERS: &[(&str, fn(&Ledger<'_>, &Step<'_>, &Action) -> Check)] = rules![
 ];
 
 /// Rules about a step.
-const STATES: &[(&str, fn(&Ledger<'_>, &Step<'_>) -> Check)] = rules![
-    every_end_is_judged_by_policy,
+const STATES: &[(&str, StateRule)] = rules![
     restart_limit_is_kept,
+    every_end_is_judged_by_policy,
     backoff_is_in_its_bounds,
     calls_are_answered_or_cancelled,
     answers_are_counted,
@@ -883,6 +888,7 @@ impl<'a> Ledger<'a> {
             now: 0,
             frozen: 0,
             slack: 0,
+            unnoticed: 0,
             lives: plan.services.iter().map(Life::new).collect(),
             stop_signals: 0,
             first_stop: 0,
@@ -936,6 +942,8 @@ impl<'a> Ledger<'a> {
         if let Event::Thawed { gap } = step.event {
             self.frozen += gap.0;
         }
+        self.slack += step.unnoticed.0 - self.unnoticed;
+        self.unnoticed = step.unnoticed.0;
         if let Some(deadline) = self.deadline {
             self.slack += step.now.since(thawed(step, deadline)).0;
         }
@@ -1147,8 +1155,8 @@ impl<'a> Ledger<'a> {
         let cap = plan.cap.max(plan.initial).0 as f64;
         let full = if plan.initial.0 == 0 { 0.0 } else { (plan.initial.0 as f64 * growth).min(cap) };
         let least = full * (1.0 - f64::from(plan.jitter) / 1000.0);
-        // The engine counts in whole nanoseconds, this in fractions.
-        let blur = full / 1e6 + 1.0;
+        // The engine rounds down to whole nanoseconds each time it multiplies: a thousandth, at the slowest growth from a millisecond.
+        let blur = full / 1e3 + 1.0;
         let floor = if end == End::SpawnFailed { SPAWN_RETRY_FLOOR } else { 0 };
         let earliest = ((least - blur).max(0.0) as u64).max(floor);
         let latest = ((full + blur) as u64).max(floor);

@@ -28,7 +28,7 @@ fn engine(plan: Plan, seed: u64) -> Box<dyn Machine> {
 }
 
 /// Plays a seed twice: it keeps every rule, and does the same again.
-fn try_seed(seed: u64, make: &Maker, loud: bool) -> Result<Outcome, Box<Failure>> {
+fn try_seed(seed: u64, make: &Maker<'_>, loud: bool) -> Result<Outcome, Box<Failure>> {
     let first = play(seed, make, loud)?;
     let second = play(seed, make, false)?;
     if first.actions == second.actions {

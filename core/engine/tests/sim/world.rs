@@ -186,6 +186,8 @@ pub(crate) struct World {
     /// The mood of each probe: 0 well, 1 failing, 2 cannot tell, 3 anything.
     moods: Vec<(ProbeId, u64)>,
     awaiting_descendants: bool,
+    /// Frozen time the shell has not noticed, all in all.
+    pub(crate) unnoticed: Span,
 }
 
 impl World {
@@ -201,6 +203,7 @@ impl World {
             next_member: 0,
             moods: Vec::new(),
             awaiting_descendants: false,
+            unnoticed: Span::ZERO,
         }
     }
 
@@ -256,6 +259,7 @@ impl World {
             }
             Occurrence::Freeze(whole, noticed) => {
                 self.now = self.now.after(whole);
+                self.unnoticed.0 += whole.0.saturating_sub(noticed.0);
                 let agenda = std::mem::take(&mut self.agenda);
                 let later = |planned: Planned| Planned { at: planned.at.after(whole), ..planned };
                 self.agenda = agenda.into_iter().map(later).collect();

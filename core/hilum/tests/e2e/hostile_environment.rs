@@ -62,7 +62,7 @@ fn a_scratch_container_read_only_and_without_privileges_works() -> Check {
     let done = bundle.boot()?.run()?;
     same(format!("exit code: {}", done.stderr), done.code, 0)?;
     let lines: Vec<&str> = done.stdout.lines().collect();
-    for line in ["pid 2", "ppid 1", "group 2", "uid 65532", "gid 65532", "NoNewPrivs 1", "CapEff 0000000000000000"] {
+    for line in ["ppid 1", "uid 65532", "gid 65532", "NoNewPrivs 1", "CapEff 0000000000000000"] {
         holds(format!("no line \"{line}\" in {}", done.stdout), lines.contains(&line))?;
     }
     for code in [0, 1, 42, 255] {
@@ -146,7 +146,7 @@ fn closed_standard_streams_are_survived_and_not_reused() -> Check {
             })
             .context(format!("streams {closed:03b} closed, {mode:?}"))?;
             init.signal(TERM)?;
-            same(format!("exit code, streams {closed:03b} closed, {mode:?}{}", init.report()), init.wait()?, 0)?;
+            same(format!("exit code, streams {closed:03b} closed, {mode:?}"), init.wait()?, 0)?;
             // A socket or signal descriptor at 1 or 2 would have got the words of the service, and the file would not be whole.
             same("flushed", fs::read_to_string(&file)?.as_str(), "flushed\n")?;
             fs::remove_file(&file)?;
@@ -215,7 +215,7 @@ fn a_full_process_table_delays_a_restart_and_does_not_end_the_supervisor() -> Ch
     let folder = empty_root()?;
     let uid = format!("{}", 2_000_100_000 + std::process::id());
     let as_user = [setpriv.as_str(), "--reuid", &uid, "--regid", &uid, "--clear-groups"];
-    let limited: Vec<&str> = [prlimit.as_str(), "--nproc=40:40", "--"].into_iter().chain(as_user).collect();
+    let limited: Vec<&str> = [prlimit.as_str(), "--nproc=20:20", "--"].into_iter().chain(as_user).collect();
     let (hilum, fixture) = (folder.file("hilum"), folder.file("fixture"));
     let listen = format!("unix:{}", folder.file("s"));
     let words = ["supervise", "--listen", &listen, "--wait", "50ms", "--", &fixture, "trap", "10:1"];
@@ -223,7 +223,7 @@ fn a_full_process_table_delays_a_restart_and_does_not_end_the_supervisor() -> Ch
     init.line_from("ready")?;
     let client = Client::new(&listen);
     client.wait_for("/readiness", 200)?;
-    // Another program of the same user takes every process there is.
+    // Another program of the same user, which may have more, takes every process there is.
     let bomb: Vec<&str> = [prlimit.as_str(), "--nproc=40:40", "--"].into_iter().chain(as_user).collect();
     let mut bomb = Boot::program(&fixture, &["bomb"]).through(&bomb).ordinary().start()?;
     bomb.line_from("refused after ")?;
@@ -334,9 +334,10 @@ fn a_stopped_and_continued_process_1_does_not_catch_up_on_its_deadlines() -> Che
     holds("the timer fires", crate::stage::boot::readable_within(&timer, DEADLINE)?)?;
     init.signal(CONT)?;
     init.error_line_with("event=thawed")?;
+    init.expect_line("signal 18")?;
     // The child was not killed: it still answers.
     init.signal(USR1)?;
-    init.expect_line("signal 10").or_else(|_| init.expect_line("signal 18"))?;
+    init.expect_line("signal 10")?;
     same(format!("exit code: {}", init.stderr()), init.wait()?, 5)
 }
 

@@ -50,8 +50,9 @@ fn every_signal_is_forwarded() -> Check {
             init.signal(number)?;
             init.expect_line(&format!("signal {number}")).context(format!("{place:?}"))?;
         }
-        end(&mut init)?;
-        same("lines left", init.pending_lines(), vec!["signal 12".to_owned()])?;
+        init.signal(USR2)?;
+        let done = init.finish()?;
+        same("code, lines left", (done.code, done.stdout.as_str()), (99, "signal 12"))?;
     }
     Ok(())
 }
@@ -184,7 +185,8 @@ fn a_second_stop_signal_ends_the_delay() -> Check {
     let mut init = Boot::hilum(&["init", "--term-delay", "1h", "--", &fixture()?, "trap"]).start()?;
     init.line_from("ready")?;
     init.signal(TERM)?;
-    init.signal(TERM)?;
+    // Another one, since a second TERM could become one with the first.
+    init.signal(INT)?;
     same("exit code", init.wait()?, 137)
 }
 
@@ -207,7 +209,7 @@ fn a_stop_signal_during_the_start_is_not_lost() -> Check {
             late += 1
         }
         init.signal(TERM)?;
-        same(format!("exit code{}", init.report()), init.wait()?, 143)?;
+        same("exit code", init.wait()?, 143)?;
     }
     println!("{early} before the child, {late} after");
     Ok(())
@@ -336,14 +338,16 @@ fn a_child_gets_its_streams_and_no_other_descriptor() -> Check {
         words.push("--");
         words.extend([ls.as_str(), "/proc/self/fd"]);
         let done = Boot::hilum(&words).run()?;
-        // The fourth is the folder that ls itself reads.
-        same(format!("descriptors, {mode}"), done.stdout.as_str(), "0\n1\n2\n3")?;
+        // Whatever the tests themselves were started with is there too.
+        let without = Boot::program(&ls, &["/proc/self/fd"]).run()?;
+        same(format!("descriptors, {mode}"), done.stdout, without.stdout)?;
     }
     // One that hilum itself was given is the child's too: it may be what the child is for (a FIFO, a lock, a socket).
     let script = "exec 9</dev/null; exec \"$@\"";
     let words = [shell.as_str(), "-c", script, "sh"];
     let done = Boot::hilum(&["init", "--", &fixture, "environment"]).through(&words).run()?;
-    holds(format!("free: {}", done.stdout), done.stdout.contains("free-descriptors 3,4,5,6,7,8,10,11"))
+    let free = done.stdout.lines().find_map(|line| line.strip_prefix("free-descriptors ")).unwrap_or_default();
+    holds(format!("free: {free}"), free.starts_with("3,") && !free.split(',').any(|number| number == "9"))
 }
 
 #[test]

@@ -95,7 +95,9 @@ pub(crate) fn crasher(arguments: &[&str]) -> Outcome {
     drop(writer);
     assert!(crash::register_group(child.pid));
     reader.read_exact(&mut [0])?;
-    std::os::unix::fs::chroot(root)?;
+    if root != "/" {
+        std::os::unix::fs::chroot(root)?;
+    }
     match drill {
         #[expect(clippy::panic, reason = "the panic is the drill")]
         "panic" => panic!("on purpose\nin two lines"),

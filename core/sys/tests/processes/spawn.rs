@@ -161,7 +161,9 @@ fn failures_say_what_and_leave_nothing() -> Outcome {
     ];
     for (program, kind, step, message) in expected {
         let argv = words(&[program]);
-        let error = start(&argv, |_| {}).err().ok_or(format!("{program} was executed"))?;
+        // A folder in our own PATH that may not be searched would be another error.
+        let started = start(&argv, |spec| spec.env.set("PATH", "/usr/bin:/bin"));
+        let error = started.err().ok_or(format!("{program} was executed"))?;
         assert_eq!((error.kind(), error.step), (kind, step), "{error}");
         assert!(error.to_string().contains(message), "{error}");
         assert_eq!(reap::peek()?, Peek::NoChildren);

@@ -180,6 +180,7 @@ pub(crate) struct Init {
     error_lines: Receiver<String>,
     shown: String,
     reported: Cell<bool>,
+    patience: Duration,
 }
 
 impl Init {
@@ -229,6 +230,7 @@ impl Init {
             error_lines,
             shown,
             reported: Cell::new(false),
+            patience: DEADLINE,
         })
     }
 
@@ -254,17 +256,25 @@ impl Init {
     /// Sends the program under test a signal, from outside of its namespace.
     pub(crate) fn signal(&mut self, number: u8) -> Result<(), Failure> {
         let pid = self.pid()?;
-        process::signal(Target::Pid(pid), number).context(format!("cannot send signal {number}{}", self.report()))
+        match process::signal(Target::Pid(pid), number) {
+            Ok(()) => Ok(()),
+            Err(error) => fail(format!("cannot send signal {number}: {error}{}", self.report())),
+        }
+    }
+
+    /// Waits this long for lines from now on: for what takes long even when all is well.
+    pub(crate) fn be_patient(&mut self, patience: Duration) {
+        self.patience = patience;
     }
 
     /// The next line of standard output.
     pub(crate) fn line(&mut self) -> Result<String, Failure> {
-        match self.lines.recv_timeout(DEADLINE) {
+        match self.lines.recv_timeout(self.patience) {
             Ok(line) => {
                 self.seen.push(line.clone());
                 Ok(line)
             }
-            Err(RecvTimeoutError::Timeout) => fail(format!("no line came in {DEADLINE:?}{}", self.report())),
+            Err(RecvTimeoutError::Timeout) => fail(format!("no line came in {:?}{}", self.patience, self.report())),
             Err(RecvTimeoutError::Disconnected) => fail(format!("its output ended{}", self.report())),
         }
     }
@@ -286,13 +296,6 @@ impl Init {
             return Ok(());
         }
         fail(format!("the line is \"{line}\", not \"{wanted}\"{}", self.report()))
-    }
-
-    /// All lines that have come so far and were not taken.
-    pub(crate) fn pending_lines(&mut self) -> Vec<String> {
-        let lines: Vec<String> = self.lines.try_iter().collect();
-        self.seen.extend(lines.iter().cloned());
-        lines
     }
 
     /// The next line of standard error that holds this.
