@@ -1,9 +1,10 @@
 /* Starts one init under test and says when things happened, in nanoseconds of CLOCK_MONOTONIC. It knows no init and judges
  * nothing; `cargo xtask bench` reads what it prints.
  *
- *   rig [--host] [--cpu N] DIR -- COMMAND…
+ *   rig [--host] [--first] [--cpu N] DIR -- COMMAND…
  *
- * The command runs as process 1 of a new pid namespace, with --host in ours; in DIR, its output in DIR/log. Its child reports
+ * The command runs as process 1 of a new pid namespace, with --host in ours; with --first before everything of ordinary priority
+ * (SCHED_RR); in DIR, its output in DIR/log. Its child reports
  * through the FIFO DIR/up (see child.c). Printed, a line each:
  *
  *   exec NS PID          just before the init's execve
@@ -90,6 +91,9 @@ int main(int argc, char **argv) {
     for (; argc > 0 && argv[0][0] == '-'; argv++, argc--) {
         if (strcmp(argv[0], "--host") == 0) {
             host = 1;
+        } else if (strcmp(argv[0], "--first") == 0) {
+            struct sched_param least = {.sched_priority = 1};
+            if (sched_setscheduler(0, SCHED_RR, &least) != 0) fail("take", "a real-time priority");
         } else if (strcmp(argv[0], "--cpu") == 0 && argc > 1) {
             cpu_set_t cpus;
             CPU_ZERO(&cpus);
@@ -101,7 +105,7 @@ int main(int argc, char **argv) {
         }
     }
     if (argc < 3 || strcmp(argv[1], "--") != 0) {
-        fputs("usage: rig [--host] [--cpu N] DIR -- COMMAND...\n", stderr);
+        fputs("usage: rig [--host] [--first] [--cpu N] DIR -- COMMAND...\n", stderr);
         return 64;
     }
     char **command = argv + 2;

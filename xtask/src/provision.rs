@@ -86,6 +86,8 @@ impl Provision {
             // At a fixed address: nothing to relocate at start, so no page is written before main.
             String::from("-Crelocation-model=static"),
             String::from("-Ctarget-feature=+crt-static"),
+            // A panic aborts, so nothing ever unwinds: the tables for it would be a tenth of the file.
+            String::from("-Cforce-unwind-tables=no"),
         ];
         flags.extend(self.remaps());
         let mut command;
@@ -107,7 +109,9 @@ impl Provision {
                     .env("RUSTC", rustc)
                     // -Zbuild-std is not stable yet; this is how Debian and Fedora build Rust too.
                     .env("RUSTC_BOOTSTRAP", "1")
-                    .args(["zigbuild", "-Zbuild-std=std,panic_abort"]);
+                    // Naming any feature leaves out the standard library's default ones: unwinding, and printing backtraces, for
+                    // which a stripped file has no names anyway.
+                    .args(["zigbuild", "-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"]);
             }
         }
         command

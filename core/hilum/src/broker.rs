@@ -13,6 +13,7 @@ use hilum_config::Launch;
 use hilum_engine::{CallId, Event, Incarnation, Outcome, ProbeId, Signal, Span, Tick};
 use hilum_sys::channel::Channel;
 use hilum_sys::child::{self, Child, Environment, Group, Program, Spec};
+use hilum_sys::crash;
 use hilum_wire::{
     Answer, FromSandbox, FromStatus, Grants, MAX_FRAME, Overview, PluginReport, PluginState, ServiceReport, ToSandbox,
     ToStatus, VERSION, WorkerReport,
@@ -408,6 +409,7 @@ impl Broker {
         };
         let Some(slot) = self.slots.get_mut(index) else { return };
         slot.live = None;
+        crash::unregister_group(pid);
         slot.replaced = slot.replaced.saturating_add(1);
         while slot.losses.front().is_some_and(|&at| now.since(at) > BURST_WINDOW) {
             slot.losses.pop_front();
@@ -931,5 +933,6 @@ fn spawn(role: Role, executable: BorrowedFd<'_>, listeners: Option<&Listeners>) 
         ..Spec::new(Program::Descriptor(executable), &argv, Environment::empty())
     };
     let child = child::spawn(&spec).map_err(|error| error.to_string())?;
+    crash::register_group(child.pid);
     Ok((child, ours))
 }

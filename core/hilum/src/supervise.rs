@@ -172,10 +172,13 @@ impl Shell {
     /// Waits for something to happen and deals with it.
     fn turn(&mut self, signals: &SignalFd) {
         let asked = [self.supervisor.next_deadline(), self.broker.next_deadline()].into_iter().flatten().min();
+        let slept_from = now();
         let ready = self.wait(signals, asked);
         if let Some(asked) = asked {
-            let gap = now().since(asked);
-            if gap >= THAW {
+            // When within the wait the freeze began is not known. All of it counts, so that who was frozen with us gets what was left of its
+            // time: with the part after the deadline alone, that deadline would be due this very moment.
+            if now().since(asked) >= THAW {
+                let gap = now().since(slept_from);
                 self.broker.shift(gap);
                 self.tell(Event::Thawed { gap });
             }
@@ -380,6 +383,12 @@ impl Shell {
         if self.notify.is_some() {
             // READY is ours to say; a child that said it too would be taken for us.
             environment.remove("NOTIFY_SOCKET");
+        }
+        if self.launch.status.as_ref().is_some_and(|status| status.socket_activation) {
+            // They name our pid and descriptors the child does not have (sd_listen_fds(3)).
+            for name in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] {
+                environment.remove(name);
+            }
         }
         for (name, value) in &plan.env {
             environment.set(name, value);

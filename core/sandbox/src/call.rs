@@ -129,15 +129,18 @@ impl Calling<'_> {
         let margin = (self.timeout / 10).clamp(Duration::from_millis(2), Duration::from_millis(100));
         let pace = Pace::new(deadline.checked_sub(margin).unwrap_or(deadline));
         let _running = plugin.host.ticker.enter();
-        let mut store = Store::new(plugin.pre.engine(), State {
-            limits: Limits { memory: plugin.memory, memory_used: 0, table_used: 0 },
-            table: ResourceTable::new(),
-            connections: 0,
-            connect: if self.grants { plugin.connect.clone() } else { [].into() },
-            pace: pace.clone(),
-            log: self.log,
-            logged: 0,
-        });
+        let mut store = Store::new(
+            plugin.pre.engine(),
+            State {
+                limits: Limits { memory: plugin.memory, memory_used: 0, table_used: 0 },
+                table: ResourceTable::new(),
+                connections: 0,
+                connect: if self.grants { plugin.connect.clone() } else { [].into() },
+                pace: pace.clone(),
+                log: self.log,
+                logged: 0,
+            },
+        );
         store.limiter(|state| &mut state.limits);
         store.set_hostcall_fuel(MAX_PASSED);
         store.set_max_component_handles(MAX_HANDLES);

@@ -4,7 +4,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use wasmtime::component::Component;
 use wasmtime::{Engine, OptLevel};
 
 use crate::engine::{Target, config};
@@ -43,18 +42,6 @@ fn engine(target: Target) -> Result<Engine, CompileError> {
 /// **Errors:** [`CompileError`].
 pub fn compile(component: &[u8], target: Target) -> Result<Vec<u8>, CompileError> {
     engine(target)?.precompile_component(component).map_err(CompileError::Component)
-}
-
-/// Names of what `component` imports and exports, in its own order.
-///
-/// **Errors:** [`CompileError`].
-pub fn names(component: &[u8]) -> Result<(Vec<String>, Vec<String>), CompileError> {
-    let engine = engine(Target::native())?;
-    let component = Component::from_binary(&engine, component).map_err(CompileError::Component)?;
-    let kind = component.component_type();
-    let imports = kind.imports(&engine).map(|(name, _)| name.to_owned()).collect();
-    let exports = kind.exports(&engine).map(|(name, _)| name.to_owned()).collect();
-    Ok((imports, exports))
 }
 
 /// A plugin straight from bytes that [`compile`] returned to this process.

@@ -183,7 +183,10 @@ mod tests {
     fn version_is_the_pinned_wasmtime_and_the_config_id() {
         assert_eq!(VERSION, format!("{WASMTIME}+{CONFIG_ID}"));
         let workspace = include_str!("../../../Cargo.toml");
-        assert!(workspace.contains(&format!("wasmtime = {{ version = \"={WASMTIME}\"")), "Cargo.toml pins another wasmtime");
+        assert!(
+            workspace.contains(&format!("wasmtime = {{ version = \"={WASMTIME}\"")),
+            "Cargo.toml pins another wasmtime"
+        );
     }
 
     #[test]

@@ -47,7 +47,8 @@ impl Endpoint {
     ///
     /// **Errors:** what is wrong with it and how to write it.
     pub(crate) fn parse(text: &str) -> Result<Endpoint, String> {
-        let wrong = || format!("{text:?} is not host:port; write \"127.0.0.1:8080\", \"[::1]:8080\", \"db:5432\" or \"*:443\"");
+        let wrong =
+            || format!("{text:?} is not host:port; write \"127.0.0.1:8080\", \"[::1]:8080\", \"db:5432\" or \"*:443\"");
         let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
         let host = match host.strip_prefix('[').map(|rest| rest.strip_suffix(']')) {
             Some(Some(inner)) if inner.contains(':') => inner,
@@ -112,7 +113,10 @@ mod tests {
 
     #[test]
     fn malformed_grants_are_refused() {
-        for text in ["", "db", ":80", "db:", "db:0", "db:65536", "db:-1", "::1:80", "[::1]", "[db]:80", "[::1:80", "a b:1", "a..b:1", "db:+1"] {
+        for text in [
+            "", "db", ":80", "db:", "db:0", "db:65536", "db:-1", "::1:80", "[::1]", "[db]:80", "[::1:80", "a b:1",
+            "a..b:1", "db:+1",
+        ] {
             assert!(Endpoint::parse(text).is_err_and(|e| e.contains("127.0.0.1:8080")), "{text:?} was taken");
         }
     }

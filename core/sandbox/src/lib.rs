@@ -10,6 +10,8 @@
 //! What it does not do: compile (that is `hilumc`; the `compile` feature is not for hilum), confine its own process (whoever starts
 //! the role does, before calling [`serve`]), or decide anything: thresholds, quarantine and restarts are PID 1's.
 
+#![deny(unsafe_code)]
+
 mod bindings;
 pub mod call;
 #[cfg(feature = "compile")]

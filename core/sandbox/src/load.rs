@@ -53,6 +53,22 @@ pub struct Plugin {
     pub(crate) host: Arc<Host>,
 }
 
+impl Plugin {
+    /// Names of the interfaces it imports.
+    #[must_use]
+    pub fn imports(&self) -> Vec<String> {
+        let component = self.pre.instance_pre().component();
+        component.component_type().imports(self.pre.engine()).map(|(name, _)| name.to_owned()).collect()
+    }
+
+    /// Names of what it exports.
+    #[must_use]
+    pub fn exports(&self) -> Vec<String> {
+        let component = self.pre.instance_pre().component();
+        component.component_type().exports(self.pre.engine()).map(|(name, _)| name.to_owned()).collect()
+    }
+}
+
 impl fmt::Debug for Plugin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Plugin").field("name", &self.name).field("memory", &self.memory).finish_non_exhaustive()
@@ -195,7 +211,10 @@ impl fmt::Display for LoadCause {
                 "an import is not what this hilum has: {error:#}; build it against the WIT packages of this release"
             ),
             LoadCause::MissingExport(error) => {
-                write!(f, "it does not export {PROBE} as this hilum knows it: {error:#}; build it for the world probe-plugin")
+                write!(
+                    f,
+                    "it does not export {PROBE} as this hilum knows it: {error:#}; build it for the world probe-plugin"
+                )
             }
             LoadCause::Describe(broken) => write!(f, "it failed when asked what it is: {}", broken.message),
         }
@@ -294,14 +313,19 @@ pub fn digest(bytes: &[u8]) -> String {
 
 /// `bytes` as lower-case hexadecimal digits.
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .collect()
 }
 
 /// A plugin from trusted bytes.
 ///
 /// **Order:** only with bytes that [`read_trusted`] returned or that this process compiled itself.
 pub(crate) fn prepare(host: Arc<Host>, order: Order, bytes: &[u8]) -> Result<Plugin, LoadCause> {
-    let connect = order.connect.iter().map(|text| Endpoint::parse(text)).collect::<Result<_, _>>().map_err(LoadCause::Grant)?;
+    let connect =
+        order.connect.iter().map(|text| Endpoint::parse(text)).collect::<Result<_, _>>().map_err(LoadCause::Grant)?;
     if bytes.starts_with(b"\0asm") {
         return Err(LoadCause::NotCompiled);
     }

@@ -55,7 +55,10 @@ impl fmt::Display for ServeError {
             ServeError::Frame(_) => f.write_str("cannot understand PID 1"),
             ServeError::Hello => f.write_str("bug: PID 1 did not begin with one hello"),
             ServeError::Version { theirs } => {
-                write!(f, "PID 1 speaks protocol {theirs}, this worker {VERSION}: the file was replaced under it; restart the container")
+                write!(
+                    f,
+                    "PID 1 speaks protocol {theirs}, this worker {VERSION}: the file was replaced under it; restart the container"
+                )
             }
         }
     }
@@ -80,11 +83,22 @@ impl std::error::Error for ServeError {
 pub fn serve(channel: Channel) -> Result<(), ServeError> {
     let host = Arc::new(Host::new().map_err(ServeError::Host)?);
     run(async {
-        #[expect(deprecated, reason = "its successor asks in unsafe for what holds here: a Channel keeps its one descriptor")]
+        #[expect(
+            deprecated,
+            reason = "its successor asks in unsafe for what holds here: a Channel keeps its one descriptor"
+        )]
         let channel = AsyncFd::new(channel).map_err(ServeError::Channel)?;
-        Role { host, outbox: Outbox::default(), plugins: HashMap::new(), calls: HashMap::new(), loads: HashMap::new(), tasks: JoinSet::new(), greeted: false }
-            .run(&channel)
-            .await
+        Role {
+            host,
+            outbox: Outbox::default(),
+            plugins: HashMap::new(),
+            calls: HashMap::new(),
+            loads: HashMap::new(),
+            tasks: JoinSet::new(),
+            greeted: false,
+        }
+        .run(&channel)
+        .await
     })
     .map_err(ServeError::Runtime)?
 }
@@ -175,8 +189,7 @@ impl Role {
                 let order = Order { name, sha256, memory, connect: grants.connect };
                 let file = descriptors.into_iter().next().map(File::from);
                 let loading = load::load(Arc::clone(&self.host), order, file, self.sink(plugin));
-                let task =
-                    self.tasks.spawn(async move { Done::Loaded { plugin, loaded: Box::new(loading.await) } });
+                let task = self.tasks.spawn(async move { Done::Loaded { plugin, loaded: Box::new(loading.await) } });
                 if let Some(earlier) = self.loads.insert(plugin, task) {
                     earlier.abort();
                 }
@@ -185,9 +198,9 @@ impl Role {
                 let began = Instant::now();
                 let refusal = match self.plugins.get(&plugin) {
                     None => Some(format!("bug: plugin {plugin} is not loaded")),
-                    Some(_) if self.calls.len() >= MAX_CALLS => {
-                        Some(format!("{MAX_CALLS} probe calls are running already; give the probes longer periods or shorter timeouts"))
-                    }
+                    Some(_) if self.calls.len() >= MAX_CALLS => Some(format!(
+                        "{MAX_CALLS} probe calls are running already; give the probes longer periods or shorter timeouts"
+                    )),
                     Some(called) => {
                         let called = Arc::clone(called);
                         let log = self.sink(plugin);
@@ -234,12 +247,11 @@ impl Role {
                     }
                 }
             }
-            Some(Done::Answered { id, answer, took_us }) => {
-                // A cancelled call that was quicker has no place in the table any more, and no answer.
-                if self.calls.remove(&id).is_some() {
-                    self.outbox.push(&FromSandbox::Answered { id, answer, took_us });
-                }
+            // A cancelled call that was quicker has no place in the table any more, and no answer.
+            Some(Done::Answered { id, answer, took_us }) if self.calls.remove(&id).is_some() => {
+                self.outbox.push(&FromSandbox::Answered { id, answer, took_us });
             }
+            Some(Done::Answered { .. }) => {}
         }
     }
 

@@ -185,7 +185,7 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ticker, Running};
+    use super::{Running, Ticker};
     use std::sync::atomic::Ordering;
 
     #[test]

@@ -101,7 +101,7 @@ pub struct ServiceReport {
 pub struct ExitReport {
     /// The code, or 128 + n for a signal.
     pub code: u8,
-    /// The signal, as `SIGTERM`.
+    /// The signal, as `TERM`.
     pub signal: Option<String>,
     /// Why the supervisor had ordered the stop, if it had: `shutdown`, `ttl` or `probe NAME`.
     pub cause: Option<String>,

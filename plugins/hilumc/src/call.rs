@@ -25,7 +25,8 @@ pub(crate) fn call(
 ) -> Result<(String, u8), Failure> {
     let compiled = component::compile(file, &component::read(file)?, Target::native())?;
     let host = Host::new().map_err(|error| Failure::new(error.to_string()))?;
-    let order = Order { name: file.display().to_string(), sha256: None, memory: memory_kib.saturating_mul(1024), connect };
+    let order =
+        Order { name: file.display().to_string(), sha256: None, memory: memory_kib.saturating_mul(1024), connect };
     let plugin = compile::plugin(&Arc::new(host), order, &compiled).map_err(|error| Failure::new(error.to_string()))?;
     let (answer, took) = run(async {
         let began = Instant::now();

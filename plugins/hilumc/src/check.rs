@@ -4,10 +4,10 @@ use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use hilum_sandbox::compile::{self, names};
+use hilum_sandbox::compile;
 use hilum_sandbox::engine::Target;
 use hilum_sandbox::host::Host;
-use hilum_sandbox::load::{Order, digest};
+use hilum_sandbox::load::{Order, Plugin, digest};
 use hilum_sandbox::probe::Description;
 use hilum_sandbox::{call, run};
 
@@ -22,30 +22,33 @@ const MEMORY: u64 = 64 * 1024 * 1024;
 pub(crate) fn check(file: &Path) -> Result<String, Failure> {
     let bytes = component::read(file)?;
     let wrong = |story: String| Failure::new(format!("{}: {story}", file.display()));
-    let (imports, exports) = names(&bytes).map_err(|error| wrong(error.to_string()))?;
     let compiled = component::compile(file, &bytes, Target::native())?;
     let host = Host::new().map_err(|error| wrong(error.to_string()))?;
     let order = Order { name: file.display().to_string(), sha256: None, memory: MEMORY, connect: Vec::new() };
     let plugin = compile::plugin(&Arc::new(host), order, &compiled).map_err(|error| Failure::new(error.to_string()))?;
     let described = run(call::describe(&plugin, log())).map_err(|error| wrong(error.to_string()))?;
     let description = described.map_err(|broken| wrong(format!("it failed when asked what it is: {broken}")))?;
-    Ok(report(file, &bytes, compiled.bytes().len(), &imports, &exports, &description))
+    Ok(report(file, &bytes, compiled.bytes().len(), &plugin, &description))
 }
 
-fn report(file: &Path, bytes: &[u8], compiled: usize, imports: &[String], exports: &[String], is: &Description) -> String {
+fn report(file: &Path, bytes: &[u8], compiled: usize, plugin: &Plugin, is: &Description) -> String {
     let mut text = String::new();
     // Writing to a string does not fail.
     let _ = writeln!(text, "name       {}\nversion    {}", is.name.escape_debug(), is.version.escape_debug());
     let _ = writeln!(text, "world      hilum:probe/probe-plugin@0.1.0");
     let _ = writeln!(text, "component  {} bytes, sha256 {}", bytes.len(), digest(bytes));
     let _ = writeln!(text, "compiled   {compiled} bytes for {}", Target::native());
-    for import in imports {
+    for import in plugin.imports() {
         let _ = writeln!(text, "imports    {import}");
     }
-    for export in exports {
+    for export in plugin.exports() {
         let _ = writeln!(text, "exports    {export}");
     }
-    let _ = writeln!(text, "settings   {}", is.settings_schema.split_whitespace().collect::<Vec<_>>().join(" ").escape_debug());
+    let _ = writeln!(
+        text,
+        "settings   {}",
+        is.settings_schema.split_whitespace().collect::<Vec<_>>().join(" ").escape_debug()
+    );
     let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let name = if is_bare_key(&is.name) { is.name.clone() } else { stem.clone() };
     let _ = writeln!(text, "\n# for the plan:\n[plugin.{}]\npath = {}", key(&name), quote(&format!("{stem}.cwasm")));
@@ -69,7 +72,13 @@ fn allow(is: &Description) -> String {
         for grant in is.grants.iter().filter(|grant| grant.kind == kind) {
             values.extend(grant.value.as_deref().map(quote));
             let wanted = grant.value.as_ref().map_or("to be filled in", |value| value);
-            let _ = writeln!(comments, "# {}: {}: {}", kind.escape_debug(), wanted.escape_debug(), grant.reason.escape_debug());
+            let _ = writeln!(
+                comments,
+                "# {}: {}: {}",
+                kind.escape_debug(),
+                wanted.escape_debug(),
+                grant.reason.escape_debug()
+            );
         }
         entries.push(format!("{} = [{}]", key(kind), values.join(", ")));
     }

@@ -25,9 +25,9 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     // A component's preamble is that of a module with a layer of 1 in the version's upper half.
     match bytes.get(..8) {
         Some(b"\0asm\x0d\0\x01\0") => Ok(bytes),
-        Some(b"\0asm\x01\0\0\0") => {
-            wrong("it is a core module, not a component; hilumc build makes a component of a Rust crate, wasm-tools component new of others")
-        }
+        Some(b"\0asm\x01\0\0\0") => wrong(
+            "it is a core module, not a component; hilumc build makes a component of a Rust crate, wasm-tools component new of others",
+        ),
         Some([0, b'a', b's', b'm', ..]) => wrong("it is WebAssembly of a version this hilumc does not know"),
         _ => match Target::of(&bytes) {
             Some(target) => wrong(&format!("it is precompiled already, for {target}; name the .wasm it was made from")),

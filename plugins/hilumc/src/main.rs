@@ -145,7 +145,9 @@ fn refuse(failure: &Failure) -> ExitCode {
 fn print(report: &str) -> ExitCode {
     use std::io::Write;
     match std::io::stdout().write_all(report.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => refuse(&Failure::new(format!("cannot write: {error}"))),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            refuse(&Failure::new(format!("cannot write: {error}")))
+        }
         _ => ExitCode::SUCCESS,
     }
 }

@@ -14,6 +14,16 @@ use crate::failure::Failure;
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
+/// The release profile of every guest, whatever its workspace says: a plugin waits for the network most of its time and is loaded by
+/// small machines, so size is what counts, and a panic ends the call in any case.
+const PROFILE: [&str; 5] = [
+    "profile.release.opt-level=\"z\"",
+    "profile.release.lto=\"fat\"",
+    "profile.release.codegen-units=1",
+    "profile.release.panic=\"abort\"",
+    "profile.release.strip=true",
+];
+
 /// A way to build guests.
 #[derive(Debug)]
 pub(crate) struct Toolchain {
@@ -51,11 +61,12 @@ impl Toolchain {
                 found.push((cargo, rustc, sysroot));
             }
         }
-        let provisions: [(bool, fn(&Path) -> bool); 2] = [(false, has_target), (true, has_source)];
-        for (from_source, has) in provisions {
-            if let Some((cargo, rustc, sysroot)) = found.iter().find(|(_, _, sysroot)| has(sysroot)) {
-                return Ok(Toolchain { cargo, rustc, sysroot: sysroot.clone(), from_source });
-            }
+        // Installed anywhere is better than from source: it builds in seconds and needs no bootstrap switch.
+        let installed = found.iter().find(|(_, _, sysroot)| has_target(sysroot)).map(|it| (it, false));
+        let chosen =
+            installed.or_else(|| found.iter().find(|(_, _, sysroot)| has_source(sysroot)).map(|it| (it, true)));
+        if let Some(((cargo, rustc, sysroot), from_source)) = chosen {
+            return Ok(Toolchain { cargo, rustc, sysroot: sysroot.clone(), from_source });
         }
         Err(Failure::new(format!(
             "cannot build for {TARGET}: {} has neither the target's standard library nor the sources of its own; run: rustup target add \
@@ -70,7 +81,9 @@ impl Toolchain {
         // What an outer cargo (cargo run, cargo test) says of itself is not meant for this one.
         for (name, _) in std::env::vars_os() {
             if let Some(text) = name.to_str()
-                && (text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") || text == "RUSTUP_TOOLCHAIN" && self.cargo.starts_with('/'))
+                && (text.starts_with("CARGO_PKG_")
+                    || text.starts_with("CARGO_MANIFEST_")
+                    || text == "RUSTUP_TOOLCHAIN" && self.cargo.starts_with('/'))
             {
                 cargo.env_remove(name);
             }
@@ -82,7 +95,10 @@ impl Toolchain {
     pub(crate) fn build(&self, folder: &Path) -> Result<Made, Failure> {
         let manifest = folder.join("Cargo.toml");
         if !manifest.is_file() {
-            return Err(Failure::new(format!("cannot build {}: there is no Cargo.toml; name a plugin's folder", folder.display())));
+            return Err(Failure::new(format!(
+                "cannot build {}: there is no Cargo.toml; name a plugin's folder",
+                folder.display()
+            )));
         }
         let manifest = manifest.canonicalize().map_err(|error| Failure::file("find", &manifest, &error))?;
         let mut metadata = self.cargo();
@@ -96,13 +112,14 @@ impl Toolchain {
         let mut build = self.cargo();
         build
             .args(["build", "--release", "--lib", "--target", TARGET, "--message-format", "json-render-diagnostics"])
-            .args(["--config", "profile.release.panic=\"abort\"", "--manifest-path"])
+            .args(PROFILE.into_iter().flat_map(|setting| ["--config", setting]))
+            .arg("--manifest-path")
             .arg(&manifest)
             .arg("--target-dir")
             .arg(&guest)
             .env("CARGO_ENCODED_RUSTFLAGS", self.flags(&workspace));
         if self.from_source {
-            build.args(["-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"]).env("RUSTC_BOOTSTRAP", "1");
+            build.arg("-Zbuild-std=std,panic_abort").env("RUSTC_BOOTSTRAP", "1");
         }
         let messages = self.run(&mut build)?;
         let (name, module) = artefact(&messages, &manifest).ok_or_else(|| {
@@ -156,7 +173,8 @@ impl Toolchain {
 }
 
 fn sysroot(rustc: &str) -> Option<PathBuf> {
-    let output = Command::new(rustc).args(["--print", "sysroot"]).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    let output =
+        Command::new(rustc).args(["--print", "sysroot"]).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| PathBuf::from(text.trim_end()))
 }
@@ -175,18 +193,28 @@ fn has_source(sysroot: &Path) -> bool {
 
 /// The package at `manifest` and the module that came of it, from cargo's messages.
 fn artefact(messages: &[u8], manifest: &Path) -> Option<(String, PathBuf)> {
-    messages.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok()).find_map(|message| {
-        let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
-        if text(&message, "reason")? != "compiler-artifact" || Path::new(&text(&message, "manifest_path")?) != manifest {
-            return None;
-        }
-        let files = message.get("filenames")?.as_array()?;
-        let module = files.iter().filter_map(Value::as_str).map(PathBuf::from).find(|path| path.extension() == Some("wasm".as_ref()))?;
-        // The package's name, not the library's: that one has underscores.
-        let id = text(&message, "package_id")?;
-        let name = id.rsplit(['/', '#']).find_map(|part| part.split('@').next().filter(|name| !name.starts_with(|c: char| c.is_ascii_digit())))?;
-        Some((name.to_owned(), module))
-    })
+    messages.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok()).find_map(
+        |message| {
+            let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+            if text(&message, "reason")? != "compiler-artifact"
+                || Path::new(&text(&message, "manifest_path")?) != manifest
+            {
+                return None;
+            }
+            let files = message.get("filenames")?.as_array()?;
+            let module = files
+                .iter()
+                .filter_map(Value::as_str)
+                .map(PathBuf::from)
+                .find(|path| path.extension() == Some("wasm".as_ref()))?;
+            // The package's name, not the library's: that one has underscores.
+            let id = text(&message, "package_id")?;
+            let name = id.rsplit(['/', '#']).find_map(|part| {
+                part.split('@').next().filter(|name| !name.starts_with(|c: char| c.is_ascii_digit()))
+            })?;
+            Some((name.to_owned(), module))
+        },
+    )
 }
 
 #[cfg(test)]

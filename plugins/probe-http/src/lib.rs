@@ -45,7 +45,8 @@ hilum_plugin::export!(ProbeHttp);
 /// One request. An early end is an `Err`.
 fn ask(target: &Target, host: &dyn Host) -> Result<Outcome, Outcome> {
     let place = target.place();
-    let mut connection = host.connect(&target.host, target.port).map_err(|e| e.outcome(&format!("connect to {place}")))?;
+    let mut connection =
+        host.connect(&target.host, target.port).map_err(|e| e.outcome(&format!("connect to {place}")))?;
     match connection.write(target.request().as_bytes()) {
         // A server may answer and close before it has read all of the request; the answer then still counts.
         Ok(()) | Err(TcpError::Closed) => {}
@@ -54,7 +55,11 @@ fn ask(target: &Target, host: &dyn Host) -> Result<Outcome, Outcome> {
     let (head, rest) = read_head(connection.as_mut(), &place)?;
     if !target.statuses.iter().any(|range| range.contains(&head.status)) {
         let reason = if head.reason.is_empty() { String::new() } else { format!(" {}", head.reason) };
-        return Err(Outcome::Fail(format!("{place} answered {}{reason}, expected {}", head.status, target.expected_statuses())));
+        return Err(Outcome::Fail(format!(
+            "{place} answered {}{reason}, expected {}",
+            head.status,
+            target.expected_statuses()
+        )));
     }
     match &target.body {
         None => Ok(Outcome::Pass),
@@ -90,7 +95,8 @@ fn search(
     wanted: &str,
 ) -> Result<Outcome, Outcome> {
     let fail = |story: String| Outcome::Fail(format!("{}: {story}", target.place()));
-    let missing = |body: &[u8]| fail(format!("the body does not contain {wanted:?}; it begins with {}", response::shown(body)));
+    let missing =
+        |body: &[u8]| fail(format!("the body does not contain {wanted:?}; it begins with {}", response::shown(body)));
     let mut body = Vec::new();
     let mut decoder = Body::of(head, &target.method);
     let mut chunk = rest;
@@ -108,7 +114,9 @@ fn search(
             return Err(fail(format!("{wanted:?} is not in the first {MAX_BODY} bytes of the body")));
         }
         chunk = connection.read(READ).map_err(|error| match error {
-            TcpError::TimedOut => fail(format!("{wanted:?} did not come in time; {} bytes of the body did", body.len())),
+            TcpError::TimedOut => {
+                fail(format!("{wanted:?} did not come in time; {} bytes of the body did", body.len()))
+            }
             other => other.outcome(&format!("read the body of {}", target.place())),
         })?;
         if chunk.is_empty() {

@@ -122,7 +122,8 @@ fn parse_head(bytes: &[u8]) -> Result<Head, Malformed> {
     let wrong = || Malformed(format!("its status line is {}", shown(status_line.as_bytes())));
     let (version, rest) = status_line.split_once(' ').ok_or_else(wrong)?;
     let (code, reason) = rest.split_once(' ').unwrap_or((rest, ""));
-    if !matches!(version, "HTTP/1.0" | "HTTP/1.1") || code.len() != 3 || !code.bytes().all(|byte| byte.is_ascii_digit()) {
+    if !matches!(version, "HTTP/1.0" | "HTTP/1.1") || code.len() != 3 || !code.bytes().all(|byte| byte.is_ascii_digit())
+    {
         return Err(wrong());
     }
     let status = code.parse().ok().filter(|status| (100..=999).contains(status)).ok_or_else(wrong)?;
@@ -147,7 +148,8 @@ fn parse_head(bytes: &[u8]) -> Result<Head, Malformed> {
                 }
             }
         } else if name.eq_ignore_ascii_case("transfer-encoding") {
-            head.chunked = Some(value.rsplit(',').next().is_some_and(|last| last.trim().eq_ignore_ascii_case("chunked")));
+            head.chunked =
+                Some(value.rsplit(',').next().is_some_and(|last| last.trim().eq_ignore_ascii_case("chunked")));
         }
     }
     Ok(head)
@@ -245,7 +247,8 @@ impl Chunk {
         match self {
             Chunk::Size(line) if byte == b'\n' => {
                 let digits = line.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-                let text = std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_hexdigit()));
+                let text =
+                    std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_hexdigit()));
                 *self = match text.and_then(|text| u64::from_str_radix(text, 16).ok()) {
                     None => return malformed(format!("a chunk's size is {}", shown(line))),
                     Some(0) => Chunk::Trailer(0, 0),

@@ -39,7 +39,9 @@ impl Target {
         }
         let body = match settings.optional("expect-body") {
             None => None,
-            Some(text) if method == "HEAD" => return Err(text.error("an answer to HEAD has no body; use method = \"GET\"")),
+            Some(text) if method == "HEAD" => {
+                return Err(text.error("an answer to HEAD has no body; use method = \"GET\""));
+            }
             Some(text) => Some(text.string()?.to_owned()),
         };
         settings.finish()?;
@@ -103,8 +105,13 @@ fn is_token(text: &str) -> bool {
 
 fn read_method(setting: &Setting) -> Result<String, SettingsError> {
     let method = setting.string()?;
-    if !is_token(method) || method.eq_ignore_ascii_case("connect") || method.bytes().any(|byte| byte.is_ascii_lowercase()) {
-        return Err(setting.error(format_args!("{method:?} cannot be used; write \"GET\", \"HEAD\", \"POST\" or another method in capitals")));
+    if !is_token(method)
+        || method.eq_ignore_ascii_case("connect")
+        || method.bytes().any(|byte| byte.is_ascii_lowercase())
+    {
+        return Err(setting.error(format_args!(
+            "{method:?} cannot be used; write \"GET\", \"HEAD\", \"POST\" or another method in capitals"
+        )));
     }
     Ok(method.to_owned())
 }
@@ -132,7 +139,8 @@ fn read_headers(setting: Setting) -> Result<Vec<(String, String)>, SettingsError
 
 /// `204`, `"204"` or `"200-299"`.
 fn read_range(setting: &Setting) -> Result<RangeInclusive<u16>, SettingsError> {
-    let wrong = |found: &str| setting.error(format_args!("{found:?} is no status; write 204, \"200-299\" or a list of such"));
+    let wrong =
+        |found: &str| setting.error(format_args!("{found:?} is no status; write 204, \"200-299\" or a list of such"));
     if setting.is_number() {
         let status = u16::try_from(setting.integer(100, 599)?).unwrap_or(u16::MAX);
         return Ok(status..=status);
@@ -176,14 +184,19 @@ fn read_url(setting: &Setting) -> Result<(String, u16, String, String), Settings
             if host.parse::<std::net::Ipv6Addr>().is_err() {
                 return Err(wrong("what is in brackets is not an IPv6 address"));
             }
-            (host, if after.is_empty() { None } else { Some(after.strip_prefix(':').ok_or_else(|| wrong("not a port"))?) })
+            (
+                host,
+                if after.is_empty() { None } else { Some(after.strip_prefix(':').ok_or_else(|| wrong("not a port"))?) },
+            )
         }
         None => match authority.split_once(':') {
             Some((host, port)) => (host, Some(port)),
             None => (authority, None),
         },
     };
-    if host.is_empty() || (!authority.starts_with('[') && !host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))) {
+    if host.is_empty()
+        || (!authority.starts_with('[') && !host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)))
+    {
         return Err(wrong("not a host"));
     }
     let port = match port {

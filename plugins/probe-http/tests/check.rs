@@ -25,7 +25,11 @@ fn answer(settings: &str, text: &str) -> Outcome {
     if text.len() < 2000 {
         let dripped = ask(settings, &server(vec![Step::Drip { bytes: text.as_bytes().to_vec(), every_ms: 0 }]));
         // What is shown of garbage depends on how much of it had come.
-        assert_eq!(std::mem::discriminant(&whole), std::mem::discriminant(&dripped), "{text:?}: {whole:?}, {dripped:?}");
+        assert_eq!(
+            std::mem::discriminant(&whole),
+            std::mem::discriminant(&dripped),
+            "{text:?}: {whole:?}, {dripped:?}"
+        );
     }
     whole
 }
@@ -36,14 +40,19 @@ fn fails_with(outcome: &Outcome, said: &str) -> bool {
 
 #[test]
 fn statuses_from_200_to_399_pass_and_no_body_is_waited_for() {
-    for head in ["HTTP/1.1 200 OK", "HTTP/1.0 204", "HTTP/1.1 302 Found\r\nLocation: http://elsewhere/", "HTTP/1.1 399 "] {
+    for head in
+        ["HTTP/1.1 200 OK", "HTTP/1.0 204", "HTTP/1.1 302 Found\r\nLocation: http://elsewhere/", "HTTP/1.1 399 "]
+    {
         let host = server(vec![send(&format!("{head}\r\nContent-Length: 10\r\n\r\n")), Step::Hang]);
         assert_eq!(ask(PLAIN, &host), Outcome::Pass, "{head}");
         assert_eq!(host.conversations().len(), 1);
         assert!(host.conversations().iter().all(|c| c.closed));
     }
     assert_eq!(answer(PLAIN, "HTTP/1.1 200 OK\n\n"), Outcome::Pass);
-    assert_eq!(answer(PLAIN, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"), Outcome::Pass);
+    assert_eq!(
+        answer(PLAIN, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"),
+        Outcome::Pass
+    );
 }
 
 #[test]
@@ -74,7 +83,8 @@ fn the_request_is_what_the_settings_say() {
     assert_eq!(written, Some(expected));
     let host = FakeHost::new().with_peer("::1", 80, vec![send("HTTP/1.1 200 OK\r\n\r\n")]);
     assert_eq!(ask(r#"{"url": "HTTP://[::1]/x"}"#, &host), Outcome::Pass);
-    let written = host.conversations().first().map(|c| String::from_utf8_lossy(&c.written).into_owned()).unwrap_or_default();
+    let written =
+        host.conversations().first().map(|c| String::from_utf8_lossy(&c.written).into_owned()).unwrap_or_default();
     assert!(written.starts_with("GET /x HTTP/1.1\r\nHost: [::1]\r\n"), "{written}");
 }
 
@@ -99,7 +109,10 @@ fn bodies_are_found_in_every_framing() {
 #[test]
 fn bodies_without_the_text_fail() {
     for (text, said) in [
-        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nsickxall well", "does not contain \"all well\"; it begins with \"sickx\""),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nsickxall well",
+            "does not contain \"all well\"; it begins with \"sickx\"",
+        ),
         ("HTTP/1.1 200 OK\r\n\r\nall\0well", r#"begins with "all\x00well""#),
         ("HTTP/1.1 204 OK\r\n\r\nall well", "does not contain"),
         ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nall well", "does not contain"),
@@ -203,7 +216,10 @@ fn what_the_service_is_not_to_blame_for_is_unknown() {
         (r#"{"url": "http://a/", "expect-status": ["299-200"]}"#, "is no status"),
         (r#"{"url": "http://a/", "expect-status": 99}"#, "from 100 to 599"),
         (r#"{"url": "http://a/", "expect-body": "x", "method": "HEAD"}"#, "HEAD has no body"),
-        (r#"{"url": "http://a/", "timeout": 5}"#, "timeout: no such key; there are url, method, headers, body, expect-status, expect-body"),
+        (
+            r#"{"url": "http://a/", "timeout": 5}"#,
+            "timeout: no such key; there are url, method, headers, body, expect-status, expect-body",
+        ),
     ] {
         let outcome = ask(settings, &server(Vec::new()));
         assert!(matches!(&outcome, Outcome::Unknown(why) if why.contains(said)), "{settings}: {outcome:?}");

@@ -64,7 +64,9 @@ impl Target {
         settings.finish()?;
         let name = host.string()?;
         if name.is_empty() || name.contains(|c: char| c == '[' || c == ']' || c == '/' || c.is_whitespace()) {
-            return Err(host.error(format_args!("{name:?} is not an address or a name; write \"127.0.0.1\", \"::1\" or \"localhost\"")));
+            return Err(host.error(format_args!(
+                "{name:?} is not an address or a name; write \"127.0.0.1\", \"::1\" or \"localhost\""
+            )));
         }
         let port = u16::try_from(port).unwrap_or(u16::MAX);
         Ok(Target { host: name.to_owned(), port, send, expect })
@@ -87,7 +89,9 @@ fn expect(connection: &mut dyn Connection, wanted: &[u8], place: &str) -> Outcom
         };
         let ended = chunk.is_empty();
         answer.extend_from_slice(&chunk);
-        if wanted.is_empty() || answer.get(from..).is_some_and(|new| new.windows(wanted.len()).any(|part| part == wanted)) {
+        if wanted.is_empty()
+            || answer.get(from..).is_some_and(|new| new.windows(wanted.len()).any(|part| part == wanted))
+        {
             return Outcome::Pass;
         }
         if ended {

@@ -73,7 +73,7 @@ macro_rules! export {
                 }
             }
 
-            $crate::wasm::bindings::export_probe!(Component with_types_in $crate::wasm::bindings);
+    $crate::wasm::bindings::export_probe!(Component with_types_in $crate::wasm::bindings);
         };
     };
 }

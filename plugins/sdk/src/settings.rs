@@ -66,8 +66,9 @@ impl Settings {
     ///
     /// **Errors:** it is not there.
     pub fn required(&mut self, key: &str, example: &str) -> Result<Setting, SettingsError> {
-        self.optional(key)
-            .ok_or_else(|| SettingsError::new(&format!("{}{key}", self.place), format_args!("missing; write {example}")))
+        self.optional(key).ok_or_else(|| {
+            SettingsError::new(&format!("{}{key}", self.place), format_args!("missing; write {example}"))
+        })
     }
 
     /// Ends the reading.
@@ -210,9 +211,18 @@ mod tests {
             (r#"{"name": "n", "nmae": 1}"#, "settings: nmae: no such key; there are name, limit"),
             (r#"{"name": "n", "limit": 1}"#, "settings: limit: must be a table, not 1"),
             (r#"{"name": "n", "limit": {}}"#, "settings: limit.count: missing; write count = 3"),
-            (r#"{"name": "n", "limit": {"count": 10}}"#, "settings: limit.count: must be a whole number from 1 to 9, not 10"),
-            (r#"{"name": "n", "limit": {"count": 1.5}}"#, "settings: limit.count: must be a whole number from 1 to 9, not 1.5"),
-            (r#"{"name": "n", "limit": {"count": "1"}}"#, "settings: limit.count: must be a whole number from 1 to 9, not \"1\""),
+            (
+                r#"{"name": "n", "limit": {"count": 10}}"#,
+                "settings: limit.count: must be a whole number from 1 to 9, not 10",
+            ),
+            (
+                r#"{"name": "n", "limit": {"count": 1.5}}"#,
+                "settings: limit.count: must be a whole number from 1 to 9, not 1.5",
+            ),
+            (
+                r#"{"name": "n", "limit": {"count": "1"}}"#,
+                "settings: limit.count: must be a whole number from 1 to 9, not \"1\"",
+            ),
             (r#"{"name": "n", "limit": {"count": 1, "x": 1}}"#, "settings: limit.x: no such key; there are count"),
         ] {
             assert_eq!(read(json).map_err(|e| e.to_string()), Err(expected.to_owned()), "{json}");

@@ -5,10 +5,10 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::{Bench, quoted};
 use super::rig::{Start, folder, put};
 use super::sample::Samples;
 use super::table::{Goal, Measure, Role, Row, Unit};
+use super::{Bench, quoted};
 use crate::workspace;
 
 /// How one is set up.
@@ -71,12 +71,11 @@ const TINI: Contestant = Contestant::of("tini", Role::Init, Way::Init, &["tini"]
 const TINI_STATIC: Contestant = Contestant::of("tini-static", Role::Init, Way::Init, &["tini-static"]);
 const DUMB_INIT: Contestant = Contestant::of("dumb-init", Role::Init, Way::Init, &["dumb-init"]);
 const CATATONIT: Contestant = Contestant::of("catatonit", Role::Init, Way::Init, &["catatonit"]);
-const S6_SUPERVISE: Contestant = Contestant::of("s6-supervise", Role::Supervisor, Way::Service, &["s6-supervise"]);
-const S6_SVSCAN: Contestant =
-    Contestant::of("s6-svscan", Role::Supervisor, Way::Services, &["s6-svscan", "s6-supervise"]);
-const RUNSV: Contestant = Contestant::of("runsv", Role::Supervisor, Way::Service, &["runsv"]);
-const RUNSVDIR: Contestant = Contestant::of("runsvdir", Role::Supervisor, Way::Services, &["runsvdir", "runsv"]);
-const SUPERVISORD: Contestant = Contestant::of("supervisord", Role::Supervisor, Way::Supervisord, &["supervisord"]);
+const S6_SUPERVISE: Contestant = Contestant::of("s6-supervise", Role::Peer, Way::Service, &["s6-supervise"]);
+const S6_SVSCAN: Contestant = Contestant::of("s6-svscan", Role::Peer, Way::Services, &["s6-svscan", "s6-supervise"]);
+const RUNSV: Contestant = Contestant::of("runsv", Role::Peer, Way::Service, &["runsv"]);
+const RUNSVDIR: Contestant = Contestant::of("runsvdir", Role::Peer, Way::Services, &["runsvdir", "runsv"]);
+const SUPERVISORD: Contestant = Contestant::of("supervisord", Role::Peer, Way::Supervisord, &["supervisord"]);
 
 /// Those that start a child and end with it.
 pub(super) const ENDING: &[Contestant] = &[FLOOR, INIT, RUN, TINI, TINI_STATIC, DUMB_INIT, CATATONIT];
@@ -98,7 +97,7 @@ pub(super) const STARTING: &[Contestant] = &[
     SUPERVISORD,
 ];
 
-/// Those that pass TERM on to it.
+/// Those that pass TERM on to it. runsvdir ends on TERM and leaves its services as they are.
 pub(super) const FORWARDING: &[Contestant] = &[
     FLOOR_FORWARD,
     INIT,
@@ -111,7 +110,6 @@ pub(super) const FORWARDING: &[Contestant] = &[
     S6_SUPERVISE,
     S6_SVSCAN,
     RUNSV,
-    RUNSVDIR,
     SUPERVISORD,
 ];
 
@@ -159,6 +157,18 @@ impl Contestant {
     /// Whether it starts a child that reports; the watchers do not.
     pub(super) fn has_child(&self) -> bool {
         !matches!(self.way, Way::Watch { .. })
+    }
+
+    /// What a reader should know about its restarts.
+    pub(super) fn pace(&self) -> &'static str {
+        match self.way {
+            Way::Supervisord => "looks at its programs once a second",
+            Way::Service | Way::Services if self.name.starts_with("s6") => {
+                "waits a second after every end, by its own rule"
+            }
+            Way::Service | Way::Services => "at once after a run of a second or more",
+            _ => "",
+        }
     }
 
     /// supervisord takes a hundred times as long to start as the others together.

@@ -12,7 +12,8 @@ use std::time::Duration;
 /// How long a peer may take with one request.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n";
+const ANSWER: &[u8] =
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n";
 
 /// A server on a port of its own that says ok, one request at a time.
 #[derive(Debug)]

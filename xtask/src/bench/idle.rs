@@ -61,7 +61,9 @@ pub(super) fn measure(bench: &Bench) -> Result<Vec<Measure>, String> {
     });
     let wakeups = wakeups.collect();
     let memory = |name, goal, pick: fn(&Footprint) -> u64| {
-        let row = |(contestant, footprint): (&Contestant, &Footprint)| Row::of(contestant, Samples::exactly(float(pick(footprint))));
+        let row = |(contestant, footprint): (&Contestant, &Footprint)| {
+            Row::of(contestant, Samples::exactly(float(pick(footprint))))
+        };
         Measure::new(name, Unit::Kilobytes, IDLING.iter().zip(&after).map(row).collect(), goal)
     };
     let small = Goal::RowAtMost { who: "hilum init", most: 100.0 };

@@ -60,6 +60,8 @@ struct Bench {
     plugin: Option<PathBuf>,
     /// The processor all of it is bound to, if any.
     cpu: Option<String>,
+    /// Whether it runs before everything of ordinary priority, so that a busy machine does not come between.
+    first: bool,
     rounds: usize,
     /// Orphans left at once.
     orphans: u32,
@@ -72,6 +74,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<(), String> {
     let markdown = arguments.switch("--markdown");
     let rounds = number(&mut arguments, "--rounds")?.unwrap_or(if quick { 20 } else { 200 });
     let cpu = number(&mut arguments, "--cpu")?.map(|cpu| cpu.to_string());
+    let first = arguments.switch("--first");
     let own = arguments.value("--hilum")?.map(PathBuf::from);
     arguments.finish()?;
     if rounds == 0 {
@@ -87,8 +90,10 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<(), String> {
             dist::path(host, "hilum")
         }
     };
-    // In the system's own folder for such things: the path of a socket may have 107 bytes, and a checkout's may be longer.
-    let folder = env::temp_dir().join(format!("hilum-bench-{}", std::process::id()));
+    // In memory where possible, so that a line of log costs no disk. Not in the checkout: a socket's path may have 107 bytes.
+    let memory = PathBuf::from("/dev/shm");
+    let place = if memory.is_dir() { memory } else { env::temp_dir() };
+    let folder = place.join(format!("hilum-bench-{}", std::process::id()));
     let bench = Bench {
         rig: compile("rig", &[])?,
         floor: compile("floor", BARE)?,
@@ -96,6 +101,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<(), String> {
         hilum,
         plugin: Some(plugins::precompiled("probe-http", host)).filter(|path| path.is_file()),
         cpu,
+        first,
         rounds,
         orphans: 10_000,
         idle: Duration::from_secs(if quick { 5 } else { 60 }),
@@ -132,7 +138,10 @@ impl Bench {
         };
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let cpus = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-        let bound = self.cpu.as_ref().map_or(String::new(), |cpu| format!(", bound to processor {cpu}"));
+        let mut bound = self.cpu.as_ref().map_or(String::new(), |cpu| format!(", bound to processor {cpu}"));
+        if self.first {
+            bound.push_str(", real-time priority");
+        }
         format!(
             "{} x {}{bound}, Linux {}; {} rounds, {} s idle, load {}",
             cpus,

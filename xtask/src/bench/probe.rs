@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{Bench, quoted};
 use super::http::{Server, get};
 use super::idle::processor_time;
 use super::rig::{PATIENCE, Report, Rig, Start, folder, put};
 use super::sample::Samples;
 use super::table::{Goal, Measure, Role, Row, Unit};
+use super::{Bench, quoted};
 use crate::process;
 use crate::workspace;
 
@@ -57,7 +57,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Vec<Measure>, String> {
             Err(why) => Row::absent(WASM, Role::Hilum, why),
         };
         let nothing = Row::named(NOTHING, Role::Floor, pick(&with_nothing));
-        let curl = Row::named(CURL, Role::Supervisor, pick(&with_curl));
+        let curl = Row::named(CURL, Role::Peer, pick(&with_curl));
         Measure::new(name, Unit::Microseconds, vec![nothing, wasm, curl], goal)
     };
     Ok(vec![
@@ -68,8 +68,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Vec<Measure>, String> {
 
 /// Runs a command from its execve to its reaping.
 fn spawn(bench: &Bench, command: &[OsString]) -> Result<(f64, f64), String> {
-    let start =
-        Start { folder: folder(bench, "spawned")?, command: command.to_vec(), child: "true", host: true };
+    let start = Start { folder: folder(bench, "spawned")?, command: command.to_vec(), child: "true", host: true };
     let mut rig = Rig::start(bench, &start)?;
     match rig.next(PATIENCE)? {
         Some(Report::Ended { at, code: 0, cpu }) => Ok((micros(at.saturating_sub(rig.executed)), micros(cpu))),
@@ -156,7 +155,8 @@ fn probe(status: &str) -> Option<Probe> {
     let status: Value = serde_json::from_str(status).ok()?;
     let probe = status.pointer("/services/0/probes/0")?;
     let history = probe.get("history")?.as_array()?.iter();
-    let history = history.filter_map(|answer| Some((answer.get("outcome")?.as_str()?.to_owned(), answer.get("duration_us")?.as_f64()?)));
+    let history = history
+        .filter_map(|answer| Some((answer.get("outcome")?.as_str()?.to_owned(), answer.get("duration_us")?.as_f64()?)));
     Some(Probe {
         answered: probe.get("answered")?.as_u64()?,
         message: probe.get("message")?.as_str()?.to_owned(),

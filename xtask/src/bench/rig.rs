@@ -60,6 +60,9 @@ impl Rig {
         if start.host {
             command.arg("--host");
         }
+        if bench.first {
+            command.arg("--first");
+        }
         if let Some(cpu) = &bench.cpu {
             command.args(["--cpu", cpu]);
         }

@@ -12,13 +12,13 @@ pub(super) enum Role {
     Hilum,
     /// An init for one child, in C.
     Init,
-    /// A supervisor.
-    Supervisor,
+    /// Anything else there is instead.
+    Peer,
 }
 
 impl Role {
     const fn is_peer(self) -> bool {
-        matches!(self, Role::Init | Role::Supervisor)
+        matches!(self, Role::Init | Role::Peer)
     }
 }
 
@@ -43,6 +43,7 @@ impl Unit {
     fn show(self, value: f64) -> String {
         match self {
             Unit::Wakeups => format!("{value:.0}"),
+            Unit::Microseconds if value >= 10_000.0 => format!("{:.1} ms", value / 1000.0),
             Unit::Microseconds | Unit::Kilobytes if value >= 100.0 => format!("{value:.0} {}", self.name()),
             Unit::Microseconds | Unit::Kilobytes => format!("{value:.1} {}", self.name()),
         }
@@ -175,12 +176,22 @@ impl Measure {
         let mut lines = Vec::new();
         for row in &self.rows {
             let line = match &row.samples {
-                Err(why) => [self.name.into(), row.name.into(), "n/a".into(), String::new(), String::new(), String::new(), why.clone()],
+                Err(why) => [
+                    self.name.into(),
+                    row.name.into(),
+                    "n/a".into(),
+                    String::new(),
+                    String::new(),
+                    String::new(),
+                    why.clone(),
+                ],
                 Ok(samples) => {
                     let value = samples.median().unwrap_or_default();
                     let p95 = samples.p95().filter(|_| samples.len() > 1);
-                    let goal = self.judge(row).map(|(goal, met)| format!("{} {goal}", if met { "met" } else { "MISSED" }));
-                    let remark: Vec<String> = goal.into_iter().chain([row.note.clone()]).filter(|part| !part.is_empty()).collect();
+                    let goal =
+                        self.judge(row).map(|(goal, met)| format!("{} {goal}", if met { "met" } else { "MISSED" }));
+                    let remark: Vec<String> =
+                        goal.into_iter().chain([row.note.clone()]).filter(|part| !part.is_empty()).collect();
                     [
                         self.name.into(),
                         row.name.into(),
@@ -216,7 +227,8 @@ pub(super) fn render(measures: &[Measure], heading: &str, markdown: bool) -> Str
     let mut text = format!("{heading}\n\n");
     let mut write = |line: &[String; COLUMNS]| {
         let cells = line.iter().zip(widths).zip(NUMBERS);
-        let cells = cells.map(|((cell, width), number)| if number { format!("{cell:>width$}") } else { format!("{cell:<width$}") });
+        let cells = cells
+            .map(|((cell, width), number)| if number { format!("{cell:>width$}") } else { format!("{cell:<width$}") });
         let cells: Vec<String> = cells.collect();
         let line = if markdown { format!("| {} |", cells.join(" | ")) } else { cells.join("  ").trim_end().to_owned() };
         text.push_str(&line);
@@ -270,8 +282,8 @@ mod tests {
             row("floor", Role::Floor, 100.0),
             row("hilum init", Role::Hilum, hilum),
             row("tini", Role::Init, 250.0),
-            row("runsv", Role::Supervisor, 200.0),
-            Row::absent("s6", Role::Supervisor, "does not"),
+            row("runsv", Role::Peer, 200.0),
+            Row::absent("s6", Role::Peer, "does not"),
         ];
         Measure::new("start", Unit::Microseconds, rows, goal)
     }
@@ -303,7 +315,10 @@ mod tests {
         let cells: Vec<&str> = line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
         assert_eq!(cells, ["start", "hilum init", "260 us", "2.60x", "1.30x", "MISSED below the best C init, 250 us"]);
         assert!(text.contains("n/a") && text.contains("does not"), "{text}");
-        assert!(text.ends_with("0 goals met, 1 missed\n  MISSED start, hilum init: below the best C init, 250 us\n"), "{text}");
+        assert!(
+            text.ends_with("0 goals met, 1 missed\n  MISSED start, hilum init: below the best C init, 250 us\n"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -91,7 +91,11 @@ pub(super) fn restarts(bench: &Bench) -> Result<Measure, String> {
             }
         }
     }
-    let rows = RESTARTING.iter().zip(rigs).map(|(contestant, (_, _, samples))| Row::of(contestant, samples)).collect();
+    let rows = RESTARTING
+        .iter()
+        .zip(rigs)
+        .map(|(contestant, (_, _, samples))| Row::of(contestant, samples).noted(contestant.pace()))
+        .collect();
     let goal = Goal::TimesFloor { who: "hilum supervise", times: 1.5 };
     Ok(Measure::new("crash to restart, no backoff", Unit::Microseconds, rows, goal))
 }
@@ -175,7 +179,8 @@ fn settle(rig: &Rig) -> Result<(), String> {
     let end = Instant::now() + PATIENCE;
     let mut asleep = 0;
     while asleep < 3 {
-        let stat = std::fs::read_to_string(&path).map_err(|error| rig.complain(&format!("cannot read {path}: {error}")))?;
+        let stat =
+            std::fs::read_to_string(&path).map_err(|error| rig.complain(&format!("cannot read {path}: {error}")))?;
         let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
         asleep = if state == Some('S') { asleep + 1 } else { 0 };
         if Instant::now() > end {

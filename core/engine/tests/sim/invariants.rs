@@ -713,7 +713,11 @@ fn status_tells_the_truth(books: &Ledger<'_>, step: &Step<'_>) -> Check {
     let all_ended = after.services.iter().all(|status| status.state == StateName::Ended);
     let phase = match after.phase {
         Phase::Running => books.stop_signals == 0 && books.told.is_none(),
-        Phase::Stopping => (books.stop_signals > 0 || books.told.is_some()) && !all_ended,
+        // The delay before a stop is part of it, also where there is nothing to stop.
+        Phase::Stopping => match books.told {
+            Some(_) => !all_ended,
+            None => books.stop_signals > 0,
+        },
         Phase::Lingering => all_ended && !books.exited,
         Phase::Done => books.exited,
     };
@@ -1220,12 +1224,14 @@ impl<'a> Ledger<'a> {
                 ended(*at) && by_itself && (self.plan.services[*at].essential || life.ends_container)
             };
             self.ender = (0..self.lives.len()).find(decides);
-            if self.ender.is_some() || (0..self.lives.len()).all(ended) {
+            let none_left = !self.lives.is_empty() && (0..self.lives.len()).all(ended);
+            if self.ender.is_some() || none_left {
                 self.told = Some(self.now);
             }
         }
-        let gone =
-            (0..self.lives.len()).all(ended) && (!self.plan.ending.wait_for_descendants || self.descendants_gone);
+        let gone = self.told.is_some()
+            && (0..self.lives.len()).all(ended)
+            && (!self.plan.ending.wait_for_descendants || self.descendants_gone);
         if gone {
             self.all_gone = self.all_gone.or(Some(self.now));
         }

@@ -8,6 +8,14 @@
 mod crash;
 mod exit_codes;
 mod hostile_environment;
+mod personalities;
+mod plugins;
 mod reaping;
+mod run_mode;
 mod signals;
 mod stage;
+mod status_load;
+mod supervise;
+mod terminal;
+mod watch;
+mod workers;

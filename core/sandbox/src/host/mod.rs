@@ -139,7 +139,10 @@ pub struct State {
 
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("State").field("limits", &self.limits).field("connections", &self.connections).finish_non_exhaustive()
+        f.debug_struct("State")
+            .field("limits", &self.limits)
+            .field("connections", &self.connections)
+            .finish_non_exhaustive()
     }
 }
 

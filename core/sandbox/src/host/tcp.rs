@@ -57,11 +57,16 @@ impl State {
         }
         let place = Endpoint::spell(host, port);
         if !self.connect.iter().any(|granted| granted.covers(host, port)) {
-            self.say("warn", &format!("denied: connect to {place}; to allow it, add \"{place}\" to allow.connect of this plugin"));
+            self.say(
+                "warn",
+                &format!("denied: connect to {place}; to allow it, add \"{place}\" to allow.connect of this plugin"),
+            );
             return Err(Error::Denied(format!("connect to {place} is not in the plugin's allow.connect")));
         }
         if self.connections >= MAX_CONNECTIONS {
-            return Err(Error::Limit(format!("{MAX_CONNECTIONS} connections are open already, the most a call may have")));
+            return Err(Error::Limit(format!(
+                "{MAX_CONNECTIONS} connections are open already, the most a call may have"
+            )));
         }
         Ok(())
     }

@@ -100,7 +100,12 @@ impl Guest {
         let world = resolve.select_world(&[package], Some("probe-plugin")).unwrap();
         let mut module = wat::parse_str(self.text()).unwrap_or_else(|error| panic!("{error}"));
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
-        ComponentEncoder::default().validate(true).module(&module).unwrap().encode().unwrap_or_else(|error| panic!("{error:?}"))
+        ComponentEncoder::default()
+            .validate(true)
+            .module(&module)
+            .unwrap()
+            .encode()
+            .unwrap_or_else(|error| panic!("{error:?}"))
     }
 
     /// The guest precompiled for this machine; each only once.

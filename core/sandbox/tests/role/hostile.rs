@@ -31,7 +31,10 @@ fn a_spinning_guest_ends_at_its_deadline() {
     for timeout in [1, 30, 200] {
         let (answer, took, _) = answer(Guest::checking(SPIN), timeout);
         let said = format!("did not answer within {timeout} ms");
-        assert!(matches!(&answer, Answer::Broken { kind, message } if kind == "deadline" && message.contains(&said)), "{answer:?}");
+        assert!(
+            matches!(&answer, Answer::Broken { kind, message } if kind == "deadline" && message.contains(&said)),
+            "{answer:?}"
+        );
         assert!(took >= Duration::from_millis(timeout), "{took:?}");
         // A tick is 10 ms; the rest is for a machine that is busy.
         assert!(took < Duration::from_millis(timeout + 500), "{took:?}");
@@ -77,7 +80,11 @@ fn traps_are_told_with_their_reason() {
 fn answers_that_break_the_interface_are_traps() {
     // An address outside memory, a case that does not exist, text that is not UTF-8, text outside memory.
     assert_broken(Guest::checking("(i32.const -4)"), "trap", "it was stopped");
-    assert_broken(Guest::checking("(i32.store8 (i32.const 160) (i32.const 9)) (i32.const 160)"), "trap", "it was stopped");
+    assert_broken(
+        Guest::checking("(i32.store8 (i32.const 160) (i32.const 9)) (i32.const 160)"),
+        "trap",
+        "it was stopped",
+    );
     let text = "(i32.store8 (i32.const 160) (i32.const 1)) (i32.store (i32.const 164) (i32.const 200))
         (i32.store (i32.const 168) (i32.const 4)) (i32.store (i32.const 200) (i32.const -1)) (i32.const 160)";
     assert_broken(Guest::checking(text), "trap", "utf-8");
@@ -96,7 +103,10 @@ fn long_texts_are_cut_and_control_characters_replaced() {
     assert!(text.ends_with('…') && text.starts_with("\u{fffd}\u{fffd}"), "{text}");
     let mut worker = Worker::start();
     worker.load(Guest::checking(ECHO));
-    assert_eq!(worker.ask("a\r\nlevel=error \x1b[2J\u{202e}", 1000).0, Answer::Fail("a\u{fffd}\u{fffd}level=error \u{fffd}[2J\u{fffd}".to_owned()));
+    assert_eq!(
+        worker.ask("a\r\nlevel=error \x1b[2J\u{202e}", 1000).0,
+        Answer::Fail("a\u{fffd}\u{fffd}level=error \u{fffd}[2J\u{fffd}".to_owned())
+    );
 }
 
 #[test]
@@ -110,7 +120,11 @@ fn a_flood_of_logs_is_cut_and_counted() {
     assert_eq!(answer, Answer::Pass);
     assert_eq!(lines.len(), 65, "{lines:?}");
     assert!(lines.iter().take(64).all(|line| *line == ("error".to_owned(), "guest".to_owned())));
-    assert!(lines.last().is_some_and(|(level, line)| level == "warn" && line.starts_with("4936 more log lines")), "{:?}", lines.last());
+    assert!(
+        lines.last().is_some_and(|(level, line)| level == "warn" && line.starts_with("4936 more log lines")),
+        "{:?}",
+        lines.last()
+    );
 }
 
 #[test]
@@ -130,11 +144,16 @@ fn arguments_larger_than_the_boundary_allows_stop_the_guest() {
 fn connections_that_are_not_granted_are_denied_and_logged() {
     let mut worker = Worker::start();
     worker.load_granted(Guest::checking(CONNECT), &["127.0.0.1:81", "db:*"]);
-    for (place, port) in [("127.0.0.1", 82), ("127.0.0.2", 81), ("localhost", 81), ("::1", 81), ("dbx", 81), ("169.254.169.254", 80)] {
+    for (place, port) in
+        [("127.0.0.1", 82), ("127.0.0.2", 81), ("localhost", 81), ("::1", 81), ("dbx", 81), ("169.254.169.254", 80)]
+    {
         // The port is the timeout, so that the guest needs no parser.
         assert_eq!(worker.ask(place, port).0, Answer::Fail("e0".to_owned()), "{place}:{port}");
         let line = worker.lines.pop().unwrap();
-        assert!(line.0 == "warn" && line.1.contains("denied: connect to") && line.1.contains("allow.connect"), "{line:?}");
+        assert!(
+            line.0 == "warn" && line.1.contains("denied: connect to") && line.1.contains("allow.connect"),
+            "{line:?}"
+        );
     }
     assert_eq!(worker.ask("::1", 81).0, Answer::Fail("e0".to_owned()));
     assert!(worker.lines.pop().unwrap().1.contains("\"[::1]:81\""));
@@ -194,14 +213,18 @@ fn a_wait_ends_a_little_before_the_call_does() {
 #[test]
 fn a_guest_that_does_not_take_no_for_an_answer_ends_at_the_deadline() {
     let insist = "(loop $again (call $connect (local.get $settings) (local.get $len) (i32.const 80) (i32.const 192))
-        (global.set $free (i32.const 32768)) (br $again)) (unreachable)";
+        (global.set $free (i32.const 40960)) (br $again)) (unreachable)";
     let mut worker = Worker::start();
     worker.load_bytes(1, &Guest::checking(ECHO).compiled(), &[]).unwrap();
     worker.load(Guest::checking(insist));
     worker.call(1, 0, "127.0.0.1", 300);
     worker.call(2, 1, "meanwhile", 300);
-    assert!(matches!(worker.receive(), FromSandbox::Answered { id: 2, answer: Answer::Fail(said), .. } if said == "meanwhile"));
-    assert!(matches!(worker.receive(), FromSandbox::Answered { id: 1, answer: Answer::Broken { kind, .. }, .. } if kind == "deadline"));
+    assert!(
+        matches!(worker.receive(), FromSandbox::Answered { id: 2, answer: Answer::Fail(said), .. } if said == "meanwhile")
+    );
+    assert!(
+        matches!(worker.receive(), FromSandbox::Answered { id: 1, answer: Answer::Broken { kind, .. }, .. } if kind == "deadline")
+    );
     // 64 denials and their number.
     assert_eq!(worker.lines.len(), 65);
 }

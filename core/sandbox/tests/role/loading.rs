@@ -138,7 +138,8 @@ fn imports_that_are_not_there_are_named() {
     let failure = refusal(&component(wasi));
     assert_refused(&failure, "import", &["wasi:io/poll@0.2.9, wasi:random/random@0.2.0", "hilum:host/tcp@0.1.0"]);
 
-    let other = r#"(component (import "hilum:host/clock@0.1.0" (instance (export "remaining-ms" (func (result string))))))"#;
+    let other =
+        r#"(component (import "hilum:host/clock@0.1.0" (instance (export "remaining-ms" (func (result string))))))"#;
     assert_refused(&refusal(&component(other)), "import", &["remaining-ms", "build it against the WIT packages"]);
 
     assert_refused(&refusal(&component("(component)")), "incompatible", &["does not export hilum:probe/probe@0.1.0"]);

@@ -123,7 +123,13 @@ fn what_is_not_in_the_protocol_ends_the_worker_with_an_error() {
     let hello = hilum_wire::encode(&ToSandbox::Hello { version: VERSION }).unwrap();
     let wrong = hilum_wire::encode(&ToSandbox::Hello { version: VERSION + 1 }).unwrap();
     let early = hilum_wire::encode(&ToSandbox::Cancel { id: 1 }).unwrap();
-    for frames in [vec![&wrong[..]], vec![&early[..]], vec![&hello[..], &hello[..]], vec![&hello[..], &b"{}"[..]], vec![&b"\xff"[..]]] {
+    for frames in [
+        vec![&wrong[..]],
+        vec![&early[..]],
+        vec![&hello[..], &hello[..]],
+        vec![&hello[..], &b"{}"[..]],
+        vec![&b"\xff"[..]],
+    ] {
         let mut worker = Worker::start_silent();
         for frame in frames {
             worker.send_raw(frame, None);

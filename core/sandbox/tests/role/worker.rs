@@ -35,7 +35,11 @@ fn program() -> PathBuf {
     // Cargo builds examples beside the tests: target/PROFILE/deps/this and target/PROFILE/examples/worker.
     let this = std::env::current_exe().unwrap();
     let path = this.parent().and_then(Path::parent).unwrap().join("examples/worker");
-    assert!(path.is_file(), "{} is missing; run cargo test -p hilum-sandbox, which builds it, without --test", path.display());
+    assert!(
+        path.is_file(),
+        "{} is missing; run cargo test -p hilum-sandbox, which builds it, without --test",
+        path.display()
+    );
     path
 }
 
@@ -121,7 +125,12 @@ impl Worker {
     }
 
     /// Has `bytes` loaded as plugin `plugin`, pinned.
-    pub(crate) fn load_bytes(&mut self, plugin: u16, bytes: &[u8], connect: &[&str]) -> Result<PluginInfo, LoadFailure> {
+    pub(crate) fn load_bytes(
+        &mut self,
+        plugin: u16,
+        bytes: &[u8],
+        connect: &[&str],
+    ) -> Result<PluginInfo, LoadFailure> {
         let file = scratch(bytes);
         self.load_file(plugin, Some(&file), Some(digest(bytes)), MEMORY, connect)
     }
@@ -163,7 +172,9 @@ impl Worker {
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         self.call(id, 0, settings, timeout_ms);
         match self.receive() {
-            FromSandbox::Answered { id: answered, answer, took_us } if answered == id => (answer, Duration::from_micros(took_us)),
+            FromSandbox::Answered { id: answered, answer, took_us } if answered == id => {
+                (answer, Duration::from_micros(took_us))
+            }
             other => panic!("{other:?}"),
         }
     }

@@ -4,7 +4,7 @@
 //! the deadline.
 
 use std::cell::Cell;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -253,6 +253,11 @@ impl Init {
         Ok(pid)
     }
 
+    /// The pid of what was started here: `unshare`, or the program under test itself.
+    pub(crate) fn outer(&self) -> Result<i32, Failure> {
+        Ok(i32::try_from(self.child.id())?)
+    }
+
     /// Sends the program under test a signal, from outside of its namespace.
     pub(crate) fn signal(&mut self, number: u8) -> Result<(), Failure> {
         let pid = self.pid()?;
@@ -439,9 +444,8 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> Result<bool, Fai
     Ok(())
 }
 
-/// Reads a stream to its end, for what is not in lines.
-pub(crate) fn read_all(mut stream: impl std::io::Read) -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::new();
-    stream.by_ref().read_to_end(&mut bytes)?;
-    Ok(bytes)
+/// Lets time pass: for load that is spread over time, and for counting what happens in it. Never to wait for something.
+pub(crate) fn pass(time: Duration) -> Result<(), Failure> {
+    hilum_sys::poll::wait(&mut [], Some(time))?;
+    Ok(())
 }

@@ -52,9 +52,12 @@ pub(crate) fn descendants(pid: i32) -> Vec<Stat> {
     all
 }
 
-/// How many children of a process have ended and are not reaped.
+/// How many children of a process have ended and are not reaped, all in one moment: those that were found so one after the other, and still
+/// are when the last one has been found.
 pub(crate) fn zombies(pid: i32) -> usize {
-    children(pid).into_iter().filter_map(stat).filter(|stat| stat.state == 'Z').count()
+    let is_zombie = |pid: &i32| stat(*pid).is_some_and(|stat| stat.state == 'Z');
+    let found: Vec<i32> = children(pid).into_iter().filter(is_zombie).collect();
+    found.iter().filter(|pid| is_zombie(pid)).count()
 }
 
 /// A process and all below it, as a picture.

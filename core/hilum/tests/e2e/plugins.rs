@@ -1,0 +1,290 @@
+//! Plans whose probes are components: what a probe finds is acted on, and a plugin that means harm is contained and named.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::stage::failure::{Context as _, Failure, holds, same};
+use crate::stage::{Boot, Check, Client, Folder, Init, fail, fixture, peek, program};
+use crate::status_load::{is_within_twice, median};
+
+const TERM: u8 = 15;
+
+/// A precompiled plugin of the project: from the folder `HILUM_PLUGINS` names, or where xtask leaves it.
+fn plugin(name: &str) -> Result<PathBuf, Failure> {
+    let folder =
+        std::env::var("HILUM_PLUGINS").map_or_else(|_| program::root().join("target/dist/plugins"), PathBuf::from);
+    let file = folder.join(format!("{name}.{}.cwasm", std::env::consts::ARCH));
+    holds(format!("cannot find {}: run cargo xtask plugins", file.display()), file.is_file())?;
+    Ok(file)
+}
+
+/// A service behind an HTTP probe.
+pub(crate) struct Probed {
+    pub(crate) init: Init,
+    pub(crate) client: Client,
+    service: Client,
+    _folder: Folder,
+}
+
+fn free_port() -> Result<u16, Failure> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// The plan's part about a plugin.
+fn plugin_table(name: &str, file: &Path, extra: &str) -> String {
+    format!("[plugin.{name}]\npath = \"{}\"\nsha256 = \"{}\"\n{extra}\n", file.display(), digest(file))
+}
+
+fn digest(file: &Path) -> String {
+    let output = Command::new("sha256sum").arg(file).output().map(|output| output.stdout).unwrap_or_default();
+    String::from_utf8_lossy(&output).split(' ').next().unwrap_or_default().to_owned()
+}
+
+impl Probed {
+    pub(crate) fn start(kind: &str, period: &str) -> Result<Probed, Failure> {
+        let folder = Folder::new()?;
+        let port = free_port()?;
+        let file = plugin("probe-http")?;
+        let text = format!(
+            "[status]\nlisten = [\"unix:{}\"]\n[service.web]\ncommand = [\"{}\", \"serve\", \"127.0.0.1:{port}\"]\n\
+             restart = \"always\"\nbackoff = {{ initial = \"20ms\", cap = \"50ms\" }}\n\
+             [service.web.probe.http]\nplugin = \"probe-http\"\nkind = \"{kind}\"\nperiod = \"{period}\"\ntimeout = \"2s\"\n\
+             failure-threshold = 3\nwith = {{ url = \"http://127.0.0.1:{port}/healthz\" }}\n{}",
+            folder.file("s"),
+            fixture()?,
+            plugin_table("probe-http", &file, &format!("allow = {{ connect = [\"127.0.0.1:{port}\"] }}")),
+        );
+        let plan = folder.write("hilum.toml", &text)?;
+        let mut init = Boot::hilum(&["up", "-c", &plan]).start()?;
+        init.line_from("serving")?;
+        let client = Client::new(&format!("unix:{}", folder.file("s")));
+        client.wait_for("/readiness", 200)?;
+        Ok(Probed { init, client, service: Client::new(&format!("127.0.0.1:{port}")), _folder: folder })
+    }
+
+    fn end(mut self) -> Check {
+        self.init.signal(TERM)?;
+        same("code", self.init.wait()?, 143)
+    }
+}
+
+fn run_of(client: &Client) -> Result<Option<u64>, Failure> {
+    Ok(client.get("/status")?.json()?.pointer("/services/0/run").and_then(Value::as_u64))
+}
+
+#[test]
+fn readiness_goes_and_comes_back_and_restarts_nothing() -> Check {
+    let probed = Probed::start("readiness", "50ms")?;
+    for _ in 0..3 {
+        probed.service.get("/break")?;
+        probed.client.wait_for("/readiness", 503)?;
+        same("liveness", probed.client.get("/liveness")?.status, 200)?;
+        probed.service.get("/heal")?;
+        probed.client.wait_for("/readiness", 200)?;
+    }
+    same("run", run_of(&probed.client)?, Some(1))?;
+    probed.end()
+}
+
+#[test]
+fn a_liveness_failure_restarts_the_service() -> Check {
+    let mut probed = Probed::start("liveness", "50ms")?;
+    for run in 1..4 {
+        same("run", run_of(&probed.client)?, Some(run))?;
+        probed.service.get("/break")?;
+        probed.init.line_from("serving").context("no restart")?;
+        probed.client.wait_for("/readiness", 200)?;
+    }
+    let line = probed.init.error_line_with("event=stopping")?;
+    holds(format!("the reason is not told: {line}"), line.contains("reason=\"probe http\""))?;
+    probed.end()
+}
+
+#[test]
+fn a_plugin_that_is_not_the_file_the_plan_pins_is_refused() -> Check {
+    let folder = Folder::new()?;
+    let file = folder.path().join("changed.cwasm");
+    let mut bytes = std::fs::read(plugin("probe-http")?)?;
+    let pinned = plugin_table("probe-http", &plugin("probe-http")?, "");
+    if let Some(byte) = bytes.last_mut() {
+        *byte ^= 1;
+    }
+    std::fs::write(&file, bytes)?;
+    let text = format!(
+        "[status]\nlisten = [\"unix:{}\"]\n[service.web]\ncommand = [\"{}\", \"trap\", \"15:0\"]\n\
+         [service.web.probe.http]\nplugin = \"probe-http\"\nkind = \"liveness\"\nperiod = \"50ms\"\nfailure-threshold = 1\n\
+         with = {{ url = \"http://127.0.0.1:1/\" }}\n{}",
+        folder.file("s"),
+        fixture()?,
+        pinned.replace(&plugin("probe-http")?.display().to_string(), &file.display().to_string()),
+    );
+    let plan = folder.write("hilum.toml", &text)?;
+    let mut init = Boot::hilum(&["up", "-c", &plan]).start()?;
+    let line = init.error_line_with("event=plugin-refused")?;
+    holds(
+        format!("plugin or digest are not named: {line}"),
+        line.contains("plugin=probe-http") && line.contains("sha256 is "),
+    )?;
+    // What cannot tell is no failure: the service is not judged by it.
+    let client = Client::new(&format!("unix:{}", folder.file("s")));
+    let document = client.wait_until("/status", "the probe's answers are shown", |document| {
+        document.pointer("/services/0/probes/0/last") == Some(&"unknown".into())
+    })?;
+    same("run", document.pointer("/services/0/run"), Some(&1.into()))?;
+    let plugin = document.pointer("/plugins/0").map(Value::to_string).unwrap_or_default();
+    holds(format!("the refusal is not shown in {document}"), plugin.contains("sha256 is "))?;
+    init.signal(TERM)?;
+    same("code", init.wait()?, 0)
+}
+
+/// Guests that mean harm, as core modules in WebAssembly's text: the body of `check`, and fields beside it.
+const HOSTILE: [(&str, &str, &str); 4] = [
+    ("spin", "(loop $again (br $again)) (unreachable)", ""),
+    ("memory", "(loop $again (drop (memory.grow (i32.const 1))) (br $again)) (unreachable)", ""),
+    (
+        "stack",
+        "(call $deep (i32.const 0))",
+        "(func $deep (param i32) (result i32) (i32.add (call $deep (local.get 0)) (i32.const 1)))",
+    ),
+    ("trap", "(unreachable)", ""),
+];
+
+/// A component that describes itself well and does harm when it is asked, precompiled by hilumc.
+fn hostile(folder: &Folder, name: &str, check: &str, fields: &str) -> Result<PathBuf, Failure> {
+    let text = format!(
+        r#"(module
+          (memory (export "memory") 1)
+          (global $free (mut i32) (i32.const 32768))
+          (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+            (global.get $free)
+            (global.set $free (i32.and (i32.add (global.get $free) (i32.add (local.get 3) (i32.const 7))) (i32.const -8))))
+          (data (i32.const 64) "\00\01\00\00\05\00\00\00\10\01\00\00\03\00\00\00\20\01\00\00\02\00\00\00\00\00\00\00\00\00\00\00")
+          (data (i32.const 256) "guest")
+          (data (i32.const 272) "1.0")
+          (data (i32.const 288) "{{}}")
+          {fields}
+          (func (export "hilum:probe/probe@0.1.0#describe") (result i32) (i32.const 64))
+          (func (export "hilum:probe/probe@0.1.0#check") (param i32 i32 i32 i32) (result i32) {check}))"#
+    );
+    let mut module = wat::parse_str(text)?;
+    let mut resolve = wit_parser::Resolve::default();
+    let named = |error: &dyn std::fmt::Debug| format!("cannot make the guest {name}: {error:?}");
+    let Ok((package, _)) = resolve.push_path(program::root().join("wit/probe")) else {
+        return fail(named(&"wit/probe"));
+    };
+    let world = resolve.select_world(&[package], Some("probe-plugin")).or_else(|error| fail(named(&error)))?;
+    wit_component::embed_component_metadata(&mut module, &resolve, world, wit_component::StringEncoding::UTF8)
+        .or_else(|error| fail(named(&error)))?;
+    let mut encoder = wit_component::ComponentEncoder::default();
+    let encoder = encoder.validate(true).module(&module).or_else(|error| fail(named(&error)))?;
+    let component = encoder.encode().or_else(|error| fail(named(&error)))?;
+    let source = folder.file(&format!("{name}.wasm"));
+    std::fs::write(&source, component)?;
+    let compiled = folder.path().join(format!("{name}.cwasm"));
+    let hilumc = std::env::var("HILUMC_BIN").map_or_else(
+        |_| program::root().join(format!("target/dist/{}-unknown-linux-musl/hilumc", std::env::consts::ARCH)),
+        PathBuf::from,
+    );
+    let output = Command::new(&hilumc)
+        .args(["compile", &source, "-o"])
+        .arg(&compiled)
+        .output()
+        .context(format!("cannot start {}: run cargo xtask dist", hilumc.display()))?;
+    holds(format!("hilumc: {}", String::from_utf8_lossy(&output.stderr)), output.status.success())?;
+    Ok(compiled)
+}
+
+#[test]
+fn hostile_plugins_are_contained_and_named() -> Check {
+    let folder = Folder::new()?;
+    let mut text = format!(
+        "[status]\nlisten = [\"unix:{}\"]\n[service.web]\ncommand = [\"{}\", \"trap\", \"15:0\"]\n",
+        folder.file("s"),
+        fixture()?
+    );
+    for (name, check, fields) in HOSTILE {
+        let file = hostile(&folder, name, check, fields)?;
+        text.push_str(&format!(
+            "[service.web.probe.{name}]\nplugin = \"{name}\"\nkind = \"liveness\"\nperiod = \"100ms\"\ntimeout = \"50ms\"\nfailure-threshold = 1\n{}",
+            plugin_table(name, &file, "")
+        ));
+    }
+    let plan = folder.write("hilum.toml", &text)?;
+    let mut init = Boot::hilum(&["up", "-c", &plan]).start()?;
+    init.line_from("ready")?;
+    let client = Client::new(&format!("unix:{}", folder.file("s")));
+    let mut status = Value::Null;
+    client.wait_until("/status", "every probe has an answer", |document| {
+        status = document.clone();
+        let probes = document.pointer("/services/0/probes").and_then(Value::as_array).cloned().unwrap_or_default();
+        probes.len() == HOSTILE.len() && probes.iter().all(|probe| probe.get("last") == Some(&"unknown".into()))
+    })?;
+    for (name, ..) in HOSTILE {
+        init.error_line_with(&format!("plugin={name}")).context(format!("{name} is not named in the log"))?;
+    }
+    same("liveness", client.get("/liveness")?.status, 200)?;
+    same("unknown alone restarts nothing: run", run_of(&client)?, Some(1))?;
+    let pid = init.pid()?;
+    holds("process 1 is gone", peek::stat(pid).is_some())?;
+    init.signal(TERM)?;
+    init.line_from("signal 15")?;
+    same("code", init.wait()?, 0)
+}
+
+#[test]
+fn spinning_plugins_do_not_slow_a_stop_or_a_restart_down() -> Check {
+    let folder = Folder::new()?;
+    let [(name, check, fields), ..] = HOSTILE;
+    let file = hostile(&folder, name, check, fields)?;
+    let fixture = fixture()?;
+    let service = format!(
+        "[status]\nlisten = [\"unix:{}\"]\n[service.web]\ncommand = [\"{fixture}\", \"trap\", \"15:0\"]\nrestart = \"always\"\n\
+         backoff = {{ initial = \"0s\", cap = \"0s\" }}\n",
+        folder.file("s")
+    );
+    let probe = format!(
+        "[service.web.probe.spin]\nplugin = \"spin\"\nkind = \"readiness\"\nperiod = \"60ms\"\ntimeout = \"50ms\"\n{}",
+        plugin_table(name, &file, "")
+    );
+    let idle = folder.write("idle.toml", &service)?;
+    let spinning = folder.write("spinning.toml", &format!("{service}{probe}"))?;
+    let (stop, restart) = latencies(&idle)?;
+    // Of a few rounds the best counts: a busy machine only ever adds.
+    let mut best = (Duration::MAX, Duration::MAX);
+    for _ in 0..5 {
+        let (one, other) = latencies(&spinning)?;
+        best = (best.0.min(one), best.1.min(other));
+        if is_within_twice(best.0, stop) && is_within_twice(best.1, restart) {
+            println!("stop, restart: idle {:?}, beside a spinning plugin {best:?}", (stop, restart));
+            return Ok(());
+        }
+    }
+    fail(format!("stop, restart: idle {:?}, beside a spinning plugin {best:?}", (stop, restart)))
+}
+
+/// Medians of the time a stop signal needs to the service, and of that from the death of a service to the first word of its next run.
+fn latencies(plan: &str) -> Result<(Duration, Duration), Failure> {
+    let (mut stops, mut restarts) = (Vec::new(), Vec::new());
+    for _ in 0..9 {
+        let mut init = Boot::hilum(&["up", "-c", plan]).start()?;
+        init.line_from("ready")?;
+        for _ in 0..9 {
+            let below = peek::descendants(init.pid()?);
+            let service = below.into_iter().find(|stat| stat.name == "e2e-fixture").context("no service")?;
+            let start = Instant::now();
+            hilum_sys::process::signal(hilum_sys::process::Target::Pid(service.pid), 9)?;
+            init.line_from("ready")?;
+            restarts.push(start.elapsed());
+        }
+        let start = Instant::now();
+        init.signal(TERM)?;
+        init.line_from("signal 15")?;
+        stops.push(start.elapsed());
+        same("code", init.wait()?, 0)?;
+    }
+    Ok((median(stops).context("no stops")?, median(restarts).context("no restarts")?))
+}
