@@ -41,7 +41,7 @@ pub(crate) const TARGETS: &[Target] = &[
     },
     Target {
         triple: "riscv64gc-unknown-linux-musl",
-        plugin: "riscv64",
+        plugin: "pulley64",
         platform: "linux/riscv64",
         machine: 243,
         compiles_plugins: true,

@@ -3,12 +3,13 @@
 //! A file of its own, for it lowers the limit of the whole process.
 #![expect(clippy::unwrap_used, reason = "a test that fails here has failed")]
 
-mod common;
+#[expect(dead_code, reason = "this file uses a part of the stage")]
+mod stage;
 
 use std::net::TcpListener;
 
-use common::{Client, Worker, running, well};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use stage::{Client, Worker, running, well};
 
 #[test]
 fn the_newest_is_served_when_descriptors_run_out() {

@@ -3,14 +3,15 @@
 //! A file of its own, for it counts the descriptors and the memory of the whole process, the clients' included.
 #![expect(clippy::unwrap_used, reason = "a test that fails here has failed")]
 
-mod common;
+#[expect(dead_code, reason = "this file uses a part of the stage")]
+mod stage;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use common::{Worker, running, well};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use stage::{Worker, running, well};
 
 /// Most memory. **Units:** bytes. The clients and the test itself are in it.
 const MOST: u64 = 12 << 20;
@@ -58,7 +59,7 @@ fn silent_and_slow_clients_keep_nobody_out() {
 
     // The oldest had to go, unanswered.
     let mut oldest = silent.first().unwrap();
-    oldest.set_read_timeout(Some(common::PATIENCE)).unwrap();
+    oldest.set_read_timeout(Some(stage::PATIENCE)).unwrap();
     let end = oldest.read(&mut [0; 1]);
     assert!(
         matches!(&end, Ok(0)) || matches!(&end, Err(error) if error.kind() == ErrorKind::ConnectionReset),

@@ -1,15 +1,16 @@
 //! What clients see: addresses, methods, versions, persistence, and what happens to requests that are none.
 #![expect(clippy::unwrap_used, reason = "a test that fails here has failed")]
 
-mod common;
+#[expect(dead_code, reason = "this file uses a part of the stage")]
+mod stage;
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 
-use common::{Client, Pid1, Worker, running, well};
 use hilum_wire::{ExitReport, Mode, Overview, ProbeReport, ServiceReport, ToStatus, VERSION};
+use stage::{Client, Pid1, Worker, running, well};
 
 fn worker() -> Worker {
     Worker::start(well(), vec![running("web"), running("d b/\u{e4}")])

@@ -1,7 +1,7 @@
 //! What PID 1 sees, and what clients see of a PID 1 that is new, slow or gone.
 #![expect(clippy::unwrap_used, reason = "a test that fails here has failed")]
 
-mod common;
+mod stage;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,9 +9,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::sync::atomic::Ordering;
 
-use common::{Client, Pid1, Worker, running, well};
 use hilum_status::{ServeError, serve};
 use hilum_wire::{FromStatus, Mode, Overview, ToStatus, VERSION};
+use stage::{Client, Pid1, Worker, running, well};
 
 /// What `serve` returns when PID 1 says `frames` and hangs up.
 fn served(frames: &[&[u8]]) -> Result<(), ServeError> {

@@ -9,6 +9,8 @@
 //!
 //! This crate does no I/O and trusts no frame: an oversized, malformed or unknown one is an error value.
 
+#![forbid(unsafe_code)]
+
 mod frame;
 mod message;
 mod report;

@@ -1,3 +1,5 @@
+//! Command lines and what they come to.
+
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed test is what a panic here is for")]
 
 use super::*;

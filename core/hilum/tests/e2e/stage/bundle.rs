@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::boot::Boot;
-use super::failure::{Context as _, Failure};
+use super::failure::{Context as _, Failure, fail};
 use super::{Folder, program};
 
 /// An OCI bundle: a root file system with `/hilum` and `/fixture` and nothing else, read-only, run as user 65532 without any capability and with
@@ -18,10 +18,17 @@ pub(crate) struct Bundle {
     name: String,
 }
 
-/// A folder that holds hilum and the fixture, to be a root.
+/// A folder that holds hilum and the fixture, to be a root. There is no C library and no loader in it.
 pub(crate) fn fill_root(root: &Path) -> Result<(), Failure> {
     fs::create_dir_all(root)?;
     for (source, name) in [(program::hilum(), "hilum"), (program::fixture()?, "fixture")] {
+        let bytes = fs::read(&source).context(format!("cannot read {source}"))?;
+        // The loader's path stands at the beginning of a program that needs one.
+        if bytes.iter().take(4096).copied().collect::<Vec<u8>>().windows(3).any(|window| window == b"/ld") {
+            return fail(format!(
+                "{source} is not static: run cargo xtask e2e, or set HILUM_BIN to a build of cargo xtask dist"
+            ));
+        }
         fs::copy(&source, root.join(name)).context(format!("cannot copy {source}"))?;
     }
     Ok(())
