@@ -145,7 +145,7 @@ fn event(tape: &mut Tape<'_>, plan: &Plan, engine: &Supervisor) -> Event {
     // Mostly the current run, or nothing would ever happen.
     let status = engine.status();
     let current = status.services.get(usize::from(service.0)).map_or(0, |status| status.run.0);
-    let run = Incarnation(if tape.byte() % 8 == 0 { tape.number() } else { current });
+    let run = Incarnation(if tape.byte().is_multiple_of(8) { tape.number() } else { current });
     let at = Wall(0);
     match kind {
         0 => Event::Started,

@@ -20,6 +20,7 @@ pub fn http_head(input: &[u8]) {
     }
     assert_eq!(at_once, in_pieces, "pieces of {piece}");
     let Ok(Some(length)) = at_once else { return };
+    assert!(scanner.started(), "a head without a first byte");
     assert!(length <= MAX_HEAD && length <= bytes.len());
     if let Ok(head) = Head::parse(&bytes[..length]) {
         assert!(!head.target.is_empty() && head.target.bytes().all(|byte| byte.is_ascii_graphic()), "{head:?}");

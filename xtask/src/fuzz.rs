@@ -31,6 +31,9 @@ const FLAGS: &[&str] = &[
     "-Ccodegen-units=1",
 ];
 
+/// Adds what reaches a new place, not what reaches an old one more often: that would grow the corpora by thousands of files a run.
+const MERGE: &[&str] = &["-set_cover_merge=1", "-use_counters=0"];
+
 /// libFuzzer is written in C++, and compiled with the targets.
 const PROGRAMS: &[Program] = &[Program { name: "c++", package: "g++" }];
 
@@ -61,7 +64,10 @@ pub(crate) fn tally() -> Result<Tally, String> {
 /// Without libFuzzer, and so without a C++ compiler.
 fn replay() -> Command {
     let mut cargo = workspace::cargo();
-    cargo.args(["test", "--locked", "--no-default-features", "--manifest-path", "fuzz/Cargo.toml"]);
+    cargo
+        .args(["test", "--locked", "--no-default-features", "--manifest-path", "fuzz/Cargo.toml"])
+        // What the workspace's own tests have built serves here too.
+        .env("CARGO_TARGET_DIR", workspace::target());
     cargo
 }
 
@@ -104,7 +110,7 @@ fn fuzz(target: &str, seconds: u64) -> Result<(), String> {
     }
     let count = || fs::read_dir(workspace::root().join(&corpus)).map_or(0, Iterator::count);
     let before = count();
-    process::run(&format!("merge {target}"), libfuzzer().arg("-merge=1").args([&corpus, &found]))?;
+    process::run(&format!("merge {target}"), libfuzzer().args(MERGE).args([&corpus, &found]))?;
     process::say(&format!("{target}: {} inputs added to {corpus}", count().saturating_sub(before)));
     Ok(())
 }

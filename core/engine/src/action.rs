@@ -1,4 +1,5 @@
-//! Orders, in the imperative. The shell carries them out in the order given and decides nothing.
+//! Orders, in the imperative. The shell carries them out in the order given, except that log lines may come after the rest, and decides
+//! nothing.
 
 use crate::id::{CallId, Incarnation, ProbeId, ServiceId, Signal};
 use crate::log::Record;

@@ -80,6 +80,12 @@ struct Shell {
 /// **Errors:** what stands in the way before the first spawn, in words for people.
 pub(crate) fn run(mut launch: Launch, cmdline: Vec<String>) -> Result<u8, String> {
     block().map_err(|error| format!("cannot block signals: {error}"))?;
+    // Before any descriptor of our own: sockets that were passed are known by their numbers.
+    let environment = |name: &str| std::env::var_os(name);
+    let listeners = match &launch.status {
+        Some(status) => Some(Listeners::open(status, &environment).map_err(|error| error.to_string())?),
+        None => None,
+    };
     let signals = SignalFd::open().map_err(|error| format!("cannot open a signal descriptor: {error}"))?;
     let mut log = Log::new(launch.process.voice, launch.process.verbosity);
     let executable = executable::open().map_err(|error| format!("cannot open hilum's own executable: {error}"))?;
@@ -91,11 +97,6 @@ pub(crate) fn run(mut launch: Launch, cmdline: Vec<String>) -> Result<u8, String
         process::set_parent_death_signal(launch.process.parent_death_signal)
             .map_err(|error| format!("cannot set the parent death signal: {error}"))?;
     }
-    let environment = |name: &str| std::env::var_os(name);
-    let listeners = match &launch.status {
-        Some(status) => Some(Listeners::open(status, &environment).map_err(|error| error.to_string())?),
-        None => None,
-    };
     let notify = launch.status.is_some().then(|| std::env::var_os("NOTIFY_SOCKET")).flatten();
     let handover = plan_handover(&launch);
     launch.plan.signals.suspend_with_child |= handover == Handover::Foreground && process::pid() != 1;
@@ -239,6 +240,8 @@ impl Shell {
         while let Ok(Some(arrived)) = signals.read() {
             match Signal(arrived.signal) {
                 Signal::CHLD => {}
+                // Our own write to a pipe that nobody reads (SIGPIPE) is not the services' business.
+                _ if arrived.pid == process::pid() => {}
                 Signal::USR2 if self.launch.process.drill.is_some() => self.drill(),
                 signal => self.tell(Event::SignalArrived { signal }),
             }
@@ -316,6 +319,8 @@ impl Shell {
             {
                 self.history.note(&self.launch, index, run, exit, status);
             }
+            // What there is to say is said last: no signal and no spawn waits for a log line.
+            actions.sort_by_key(|action| matches!(action, Action::Log(_)));
             for action in actions.drain(..) {
                 self.perform(action);
             }

@@ -43,6 +43,9 @@ enum Subject {
 /// **Errors:** what stands in the way, in words for people.
 pub(crate) fn run(watch: Watch, cmdline: Vec<String>) -> Result<u8, String> {
     block().map_err(|error| format!("cannot block signals: {error}"))?;
+    // Before any descriptor of our own: sockets that were passed are known by their numbers.
+    let environment = |name: &str| std::env::var_os(name);
+    let listeners = Listeners::open(&watch.status, &environment).map_err(|error| error.to_string())?;
     let signals = SignalFd::open().map_err(|error| format!("cannot open a signal descriptor: {error}"))?;
     let mut log = Log::new(watch.process.voice, watch.process.verbosity);
     let executable = executable::open().map_err(|error| format!("cannot open hilum's own executable: {error}"))?;
@@ -56,8 +59,6 @@ pub(crate) fn run(watch: Watch, cmdline: Vec<String>) -> Result<u8, String> {
         Some(pid) => hold(pid).unwrap_or(Subject::Gone { ended_at: None }),
     };
     procfs::list().map_err(|error| format!("cannot read the process list: {error}; watch needs /proc"))?;
-    let environment = |name: &str| std::env::var_os(name);
-    let listeners = Listeners::open(&watch.status, &environment).map_err(|error| error.to_string())?;
     for address in &listeners.addresses {
         let mut pairs = String::new();
         pair(&mut pairs, "event", "listening");

@@ -171,9 +171,9 @@ impl Contestant {
         }
     }
 
-    /// supervisord takes a hundred times as long to start as the others together.
+    /// Those that need a second to start: runsvdir looks at its folder when the clock's second changes, supervisord is in Python.
     pub(super) fn is_slow(&self) -> bool {
-        matches!(self.way, Way::Supervisord)
+        matches!(self.way, Way::Supervisord) || self.name == RUNSVDIR.name
     }
 
     /// Makes its folder and tells how it is started.

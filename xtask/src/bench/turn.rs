@@ -20,7 +20,7 @@ const SLOW_ROUNDS: usize = 60;
 const SLOW_SHARE: usize = 10;
 
 /// How long orphans may stay. An init that reaps one at a time and naps between two needs longer than this for ever.
-const DRAIN_PATIENCE: Duration = Duration::from_secs(60);
+const DRAIN_PATIENCE: Duration = Duration::from_secs(30);
 
 /// From the init's execve to the child's first instruction; and the whole of `-- true` with the processor time it took.
 pub(super) fn starts(bench: &Bench) -> Vec<Measure> {

@@ -10,8 +10,10 @@ use serde_json::json;
 use crate::stage::boot::eventually;
 use crate::stage::bundle::fill_root;
 use crate::stage::failure::{Context as _, holds, same};
+use crate::stage::program::need_root;
 use crate::stage::{Boot, Bundle, Check, Client, DEADLINE, Failure, Folder, fixture, peek, tool};
 
+const PIPE: u8 = 13;
 const TERM: u8 = 15;
 const STOP: u8 = 19;
 const CONT: u8 = 18;
@@ -104,6 +106,7 @@ fn a_scratch_container_with_few_descriptors_works() -> Check {
 
 #[test]
 fn any_user_works_and_no_home_is_needed() -> Check {
+    need_root("becoming another user")?;
     let setpriv = tool("setpriv", "util-linux")?;
     let folder = empty_root()?;
     let (hilum, fixture) = (folder.file("hilum"), folder.file("fixture"));
@@ -181,6 +184,7 @@ fn the_descriptor_limit_is_an_error_that_names_it_or_no_problem() -> Check {
 
 #[test]
 fn the_process_limit_fails_one_start_and_keeps_the_rest() -> Check {
+    need_root("becoming another user")?;
     let (setpriv, prlimit) = (tool("setpriv", "util-linux")?, tool("prlimit", "util-linux")?);
     let folder = empty_root()?;
     let codes = folder.write("codes", "1\n1\n1\n")?;
@@ -211,6 +215,7 @@ fn the_process_limit_fails_one_start_and_keeps_the_rest() -> Check {
 
 #[test]
 fn a_full_process_table_delays_a_restart_and_does_not_end_the_supervisor() -> Check {
+    need_root("becoming another user")?;
     let (setpriv, prlimit) = (tool("setpriv", "util-linux")?, tool("prlimit", "util-linux")?);
     let folder = empty_root()?;
     let uid = format!("{}", 2_000_100_000 + std::process::id());
@@ -300,6 +305,25 @@ fn a_standard_error_that_recovers_gets_the_lines_and_the_number_lost() -> Check 
     init.expect_line("signal 15")?;
     init.signal(TERM)?;
     same("exit code", init.wait()?, 137)
+}
+
+#[test]
+fn a_broken_standard_error_is_not_the_childs_fault() -> Check {
+    // Nobody reads: each line hilum logs raises a SIGPIPE, in hilum. A child that got it would die of it.
+    for mode in ["run", "supervise"] {
+        let (reader, writer) = std::io::pipe()?;
+        drop(reader);
+        let words = [mode, "--verbose", "--listen", "127.0.0.1:0", "--", &fixture()?, "trap", "10:4", "15:0"];
+        let mut init = Boot::hilum(&words).stderr(writer).start()?;
+        init.line_from("ready")?;
+        // What is sent from outside is forwarded all the same.
+        init.signal(PIPE)?;
+        init.expect_line("signal 13")?;
+        init.signal(TERM)?;
+        init.expect_line("signal 15")?;
+        same(format!("exit code, {mode}"), init.wait()?, 0)?;
+    }
+    Ok(())
 }
 
 /// Fills a pipe and returns how many bytes went in; the pipe is left as blocking as it was.

@@ -152,6 +152,7 @@ fn a_stubborn_descendant_is_killed_after_the_grace_period() -> Check {
     let words = ["init", "--wait-all", "--grace-period", "200ms", "--", &shell, "-c", &script];
     let mut init = Boot::hilum(&words).start()?;
     init.line_from("ready")?;
+    eventually("the leader ends", || Ok(init.children()?.len() == 1))?;
     init.signal(TERM)?;
     same("exit code", init.wait()?, 6)
 }

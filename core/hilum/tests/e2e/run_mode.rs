@@ -442,7 +442,7 @@ fn systemds_own_tool_activates_it() -> Check {
     let words =
         ["-l", &socket, &crate::stage::hilum(), "run", "--socket-activation", "--", &fixture()?, "trap", "15:0"];
     let mut init = Boot::program(&activate, &words).ordinary().start()?;
-    eventually("the socket is there", || Ok(std::path::Path::new(&socket).exists()))?;
+    init.error_line_with("Listening on")?;
     // The first connection starts it, and is answered.
     let answer = Client::new(&format!("unix:{socket}")).get("/liveness")?;
     same("status", answer.status, 200)?;

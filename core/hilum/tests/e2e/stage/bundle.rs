@@ -37,6 +37,7 @@ pub(crate) fn fill_root(root: &Path) -> Result<(), Failure> {
 impl Bundle {
     /// A container that runs `words`, the first one a path in the image.
     pub(crate) fn new(words: &[&str]) -> Result<Bundle, Failure> {
+        program::need_root("a container run by runc")?;
         let folder = Folder::new()?;
         fill_root(&folder.path().join("rootfs"))?;
         let name =

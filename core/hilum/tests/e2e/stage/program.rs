@@ -67,3 +67,8 @@ pub(crate) fn tool(name: &str, package: &str) -> Result<String, Failure> {
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
+
+/// Fails unless the tests run as root: for what no user namespace offers.
+pub(crate) fn need_root(purpose: &str) -> Result<(), Failure> {
+    if is_root() { Ok(()) } else { fail(format!("{purpose} needs root: run the tests as root")) }
+}
