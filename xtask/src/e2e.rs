@@ -21,6 +21,7 @@ pub(crate) const PROGRAMS: &[Program] = &[
     Program { name: "catatonit", package: "catatonit" },
     Program { name: "qemu-aarch64-static", package: "qemu-user-static" },
     Program { name: "curl", package: "curl" },
+    Program { name: "systemd-socket-activate", package: "systemd" },
     Program { name: "promtool", package: "prometheus" },
 ];
 

@@ -55,12 +55,13 @@ impl Provision {
         let _lock = lock()?;
         let forced = env::var("HILUM_PROVISION").unwrap_or_default();
         match forced.as_str() {
-            "" => {
-                if rustup(triple)? {
-                    return Ok(Provision::Rustup);
+            "" => source(triple).or_else(|reason| {
+                if !rustup(triple)? {
+                    return Err(reason);
                 }
-                source(triple)
-            }
+                process::say("building with rustup's standard library, a fifth larger: there is none with sources");
+                Ok(Provision::Rustup)
+            }),
             "rustup" if rustup(triple)? => Ok(Provision::Rustup),
             "rustup" => {
                 Err(format!("HILUM_PROVISION is \"rustup\", but `rustup target add {triple}` does not work here"))
@@ -203,6 +204,14 @@ fn rustup(triple: &str) -> Result<bool, String> {
 fn source(triple: &str) -> Result<Provision, String> {
     if let Some(found) = with_sources() {
         return Ok(found);
+    }
+    if workspace::on_path("rustup") {
+        let mut add = Command::new("rustup");
+        // Refused by some mirrors; then there are other ways.
+        let _ = process::watch("rustup component add rust-src", add.args(["component", "add", "rust-src"]))?;
+        if let Some(found) = with_sources() {
+            return Ok(found);
+        }
     }
     if packages::may_install() {
         packages::install("building the standard library", DEBIAN)?;

@@ -82,7 +82,7 @@ pub enum Event {
     /// The loop woke far later than it asked to: the container was frozen. All deadlines move by the gap, so that a thaw does
     /// not look like every timer at once.
     Thawed {
-        /// How much later.
+        /// By how much: at least how much later it woke.
         gap: Span,
     },
     /// Time passed; deadlines may be due. Harmless when none is.

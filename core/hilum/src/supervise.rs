@@ -36,6 +36,10 @@ use crate::run_table::RunTable;
 /// freeze would fail probes.
 const THAW: Span = Span::from_secs(1);
 
+/// Most that a thaw gives back of the time before a deadline. **Units:** nanoseconds. The usual grace period; without a bound, a time to live of an
+/// hour that ends while the machine is slow for a second would become two.
+const REPRIEVE: Span = Span::from_secs(10);
+
 /// Exit code when hilum itself cannot start: the plan or command line asks for what cannot be had.
 pub(crate) const CANNOT_START: u8 = 78;
 
@@ -55,6 +59,8 @@ enum Handover {
 struct Shell {
     launch: Launch,
     supervisor: Supervisor,
+    /// When this turn of the loop began.
+    now: Tick,
     runs: RunTable,
     broker: Broker,
     listeners: Option<Listeners>,
@@ -107,6 +113,7 @@ pub(crate) fn run(mut launch: Launch, cmdline: Vec<String>) -> Result<u8, String
         history: History::new(&launch),
         launch,
         supervisor,
+        now: now(),
         runs: RunTable::default(),
         listeners,
         log,
@@ -173,16 +180,17 @@ impl Shell {
     /// Waits for something to happen and deals with it.
     fn turn(&mut self, signals: &SignalFd) {
         let asked = [self.supervisor.next_deadline(), self.broker.next_deadline()].into_iter().flatten().min();
-        let slept_from = now();
         let ready = self.wait(signals, asked);
-        if let Some(asked) = asked {
-            // When within the wait the freeze began is not known. All of it counts, so that who was frozen with us gets what was left of its
-            // time: with the part after the deadline alone, that deadline would be due this very moment.
-            if now().since(asked) >= THAW {
-                let gap = now().since(slept_from);
-                self.broker.shift(gap);
-                self.tell(Event::Thawed { gap });
-            }
+        // One reading of the clock for the whole turn, so that a freeze in the middle of one shows in the next.
+        let before = std::mem::replace(&mut self.now, now());
+        if let Some(asked) = asked
+            && self.now.since(asked) >= THAW
+        {
+            // When before the deadline the freeze began is not known. With the part after it alone, the deadline would be due this very
+            // moment, and a service frozen in the first second of its grace period would be killed at the thaw.
+            let gap = Span(self.now.since(asked).0.saturating_add(asked.since(before).min(REPRIEVE).0));
+            self.broker.shift(gap);
+            self.tell(Event::Thawed { gap });
         }
         // Signals first: a stop must not wait behind a worker's chatter.
         self.take_signals(signals);
@@ -191,14 +199,14 @@ impl Shell {
             self.log.flush();
         }
         for slot in ready.workers {
-            self.broker.on_ready(slot, &self.launch, now(), &mut self.log, &mut self.events);
+            self.broker.on_ready(slot, &self.launch, self.now, &mut self.log, &mut self.events);
         }
         if ready.relays {
             self.read_relays();
         }
         self.settle();
-        if asked.is_some_and(|at| at <= now()) {
-            self.broker.on_due(&self.launch, self.listeners.as_ref(), now(), &mut self.log, &mut self.events);
+        if asked.is_some_and(|at| at <= self.now) {
+            self.broker.on_due(&self.launch, self.listeners.as_ref(), self.now, &mut self.log, &mut self.events);
             self.tell(Event::Due);
         }
         self.settle();
@@ -289,7 +297,7 @@ impl Shell {
                 Exit::Code(code) => format!("exit {code}"),
                 Exit::Signaled(signal) => hilum_config::signal_name(signal),
             };
-            self.broker.on_exited(pid, &how, &self.launch, now(), &mut self.log, &mut self.events);
+            self.broker.on_exited(pid, &how, &self.launch, self.now, &mut self.log, &mut self.events);
         } else {
             self.orphans = self.orphans.saturating_add(1);
             if self.launch.process.log_orphans {
@@ -313,7 +321,7 @@ impl Shell {
                 Event::Exited { service, run, exit, .. } => Some((usize::from(service.0), *run, *exit)),
                 _ => None,
             };
-            self.supervisor.handle(now(), event, &mut actions);
+            self.supervisor.handle(self.now, event, &mut actions);
             if let Some((index, run, exit)) = ended
                 && let Some(status) = self.supervisor.status().services.get(index)
             {
@@ -355,7 +363,7 @@ impl Shell {
                 self.awaits_descendants = true;
             }
             Action::RunProbe { probe, run, call, timeout, attempt } => {
-                self.broker.call(&self.launch, probe, run, call, timeout, attempt, now(), &mut self.events);
+                self.broker.call(&self.launch, probe, run, call, timeout, attempt, self.now, &mut self.events);
             }
             Action::CancelProbe { probe: _, call } => self.broker.cancel(call),
             Action::Suspend => self.suspend(),

@@ -13,12 +13,14 @@ use rustix::termios;
 use crate::process;
 use crate::signal::{self, Mask};
 
-/// Whether standard input is a terminal and controls our session.
+/// Whether standard input is a terminal, controls our session, and has us in its foreground: whether it is ours to hand over.
 #[must_use]
 pub fn is_controlling() -> bool {
     match termios::tcgetpgrp(stdin()) {
+        // Started in the background, it is somebody else's to hand over.
+        Ok(group) => group == rustix::process::getpgrp(),
         // The foreground group is outside of our pid namespace and has no number here.
-        Ok(_) | Err(Errno::OPNOTSUPP) => true,
+        Err(Errno::OPNOTSUPP) => true,
         Err(_) => false,
     }
 }

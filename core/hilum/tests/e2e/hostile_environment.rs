@@ -346,6 +346,7 @@ fn a_stopped_and_continued_process_1_does_not_catch_up_on_its_deadlines() -> Che
     init.signal(TERM)?;
     init.expect_line("signal 15")?;
     let pid = init.pid()?;
+    eventually("process 1 sleeps", || Ok(peek::stat(pid).is_some_and(|stat| stat.state == 'S')))?;
     init.signal(STOP)?;
     eventually("process 1 stops", || Ok(peek::stat(pid).is_some_and(|stat| stat.state == 'T')))?;
     let timer =

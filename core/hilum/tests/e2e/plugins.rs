@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::stage::boot::eventually;
 use crate::stage::failure::{Context as _, Failure, holds, same};
 use crate::stage::{Boot, Check, Client, Folder, Init, fail, fixture, peek, program};
 use crate::status_load::{is_within_twice, median};
@@ -132,12 +131,11 @@ fn a_plugin_that_is_not_the_file_the_plan_pins_is_refused() -> Check {
     )?;
     // What cannot tell is no failure: the service is not judged by it.
     let client = Client::new(&format!("unix:{}", folder.file("s")));
-    let document = client.wait_until("/status", "the probe's answers are shown", |document| {
-        document.pointer("/services/0/probes/0/last") == Some(&"unknown".into())
+    let document = client.wait_until("/status", "the refusal and its consequence are shown", |document| {
+        let plugin = document.pointer("/plugins/0").map(Value::to_string).unwrap_or_default();
+        document.pointer("/services/0/probes/0/last") == Some(&"unknown".into()) && plugin.contains("sha256 is ")
     })?;
     same("run", document.pointer("/services/0/run"), Some(&1.into()))?;
-    let plugin = document.pointer("/plugins/0").map(Value::to_string).unwrap_or_default();
-    holds(format!("the refusal is not shown in {document}"), plugin.contains("sha256 is "))?;
     init.signal(TERM)?;
     same("code", init.wait()?, 0)
 }
@@ -236,6 +234,10 @@ fn hostile_plugins_are_contained_and_named() -> Check {
     same("code", init.wait()?, 0)
 }
 
+/// What the scheduler makes anyone wait for a processor that others want too, and a tenth of what waiting for the plugin would cost: its
+/// deadline is 50 ms.
+const SLICE: Duration = Duration::from_millis(5);
+
 #[test]
 fn spinning_plugins_do_not_slow_a_stop_or_the_reaping_down() -> Check {
     let folder = Folder::new()?;
@@ -258,7 +260,8 @@ fn spinning_plugins_do_not_slow_a_stop_or_the_reaping_down() -> Check {
     for _ in 0..5 {
         let (quiet, busy) = (latencies(&idle)?, latencies(&spinning)?);
         println!("stop, reaping: idle {quiet:?}, beside a spinning plugin {busy:?}");
-        if is_within_twice(busy.0, quiet.0) && is_within_twice(busy.1, quiet.1) {
+        let fast = |busy: Duration, quiet: Duration| is_within_twice(busy, quiet) || busy <= SLICE;
+        if fast(busy.0, quiet.0) && fast(busy.1, quiet.1) {
             return Ok(());
         }
         rounds.push((quiet, busy));
@@ -277,7 +280,8 @@ fn latencies(plan: &str) -> Result<(Duration, Duration), Failure> {
             let service = below.into_iter().find(|stat| stat.name == "e2e-fixture").context("no service")?;
             let start = Instant::now();
             hilum_sys::process::signal(hilum_sys::process::Target::Pid(service.pid), 9)?;
-            eventually("the service is reaped", || Ok(peek::stat(service.pid).is_none()))?;
+            // Said once it is reaped.
+            init.error_line_with("event=exited")?;
             reapings.push(start.elapsed());
             init.line_from("ready")?;
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::stage::boot::{Place, eventually, pass};
 use crate::stage::failure::{Context as _, holds, same};
-use crate::stage::{Boot, Check, DEADLINE, Failure, fixture, peek, tool};
+use crate::stage::{Boot, Check, DEADLINE, Failure, Init, fixture, peek, tool};
 
 const TERM: u8 = 15;
 
@@ -109,25 +109,23 @@ fn without_wait_all_the_end_of_the_child_is_the_end() -> Check {
     same("exit code", init.wait()?, 6)
 }
 
+/// Waits until hilum's shell has ended and what it left behind is hilum's child, whose pid it returns.
+fn only_the_daemon_is_left(init: &mut Init) -> Result<i32, Failure> {
+    let mut left = Vec::new();
+    eventually("the leader ends", || {
+        left = init.children()?.into_iter().filter_map(peek::stat).collect();
+        Ok(matches!(left.as_slice(), [only] if only.name == "e2e-fixture"))
+    })?;
+    left.first().map(|stat: &peek::Stat| stat.pid).context("no daemon")
+}
+
 #[test]
 fn wait_all_waits_for_the_last_descendant_and_keeps_the_code() -> Check {
     let shell = tool("sh", "dash")?;
     let script = format!("{} daemonise trap 10:0; exit 6", fixture()?);
     let mut init = Boot::hilum(&["init", "--wait-all", "--", &shell, "-c", &script]).start()?;
     init.line_from("ready")?;
-    let daemon = {
-        // The leader is gone when only the daemon is left.
-        let mut left = Vec::new();
-        eventually("the leader ends", || {
-            left = init.children()?;
-            Ok(left.len() == 1
-                && left
-                    .first()
-                    .and_then(|pid| peek::stat(*pid))
-                    .is_some_and(|stat| stat.name == "e2e-fixture" || stat.name == "fixture"))
-        })?;
-        *left.first().context("no daemon")?
-    };
+    let daemon = only_the_daemon_is_left(&mut init)?;
     holds("hilum ended too early", !init.has_ended()?)?;
     hilum_sys::process::signal(hilum_sys::process::Target::Pid(daemon), 10)?;
     same("exit code", init.wait()?, 6)
@@ -139,7 +137,7 @@ fn a_stop_reaches_descendants_that_are_waited_for() -> Check {
     let script = format!("{} daemonise trap 15:0; exit 6", fixture()?);
     let mut init = Boot::hilum(&["init", "--wait-all", "--", &shell, "-c", &script]).start()?;
     init.line_from("ready")?;
-    eventually("the leader ends", || Ok(init.children()?.len() == 1))?;
+    only_the_daemon_is_left(&mut init)?;
     init.signal(TERM)?;
     init.expect_line("signal 15")?;
     same("exit code", init.wait()?, 6)
@@ -152,7 +150,7 @@ fn a_stubborn_descendant_is_killed_after_the_grace_period() -> Check {
     let words = ["init", "--wait-all", "--grace-period", "200ms", "--", &shell, "-c", &script];
     let mut init = Boot::hilum(&words).start()?;
     init.line_from("ready")?;
-    eventually("the leader ends", || Ok(init.children()?.len() == 1))?;
+    only_the_daemon_is_left(&mut init)?;
     init.signal(TERM)?;
     same("exit code", init.wait()?, 6)
 }

@@ -278,6 +278,7 @@ fn kapo_defect_15_ports_are_what_they_say() -> Check {
     holds(format!("{addresses:?}, SidebindPort {port}"), addresses[1] == format!("127.0.0.1:{port}"))?;
     holds("a port in use was taken", blocked.is_err() || port > u64::from(base) + 1)?;
     same("both say the same", Client::new(&addresses[0]).get("/")?.json()?, object)?;
+    init.line_from("ready")?;
     init.signal(TERM)?;
     same("code", init.wait()?, 0)?;
     // No port above the last one; none above 0.
@@ -303,6 +304,7 @@ fn kapo_defect_15_ports_are_what_they_say() -> Check {
     let address = address(&mut init)?;
     holds(format!("address {address}"), !address.ends_with(":0"))?;
     same("status", Client::new(&address).get("/liveness")?.status, 200)?;
+    init.line_from("ready")?;
     init.signal(TERM)?;
     same("code", init.wait()?, 0)
 }
@@ -316,6 +318,7 @@ fn kapo_defect_18_addresses_are_what_they_say() -> Check {
         let address = address(&mut init)?;
         holds(format!("address {address}"), address.starts_with("[::1]:"))?;
         same("status", Client::new(&address).get("/liveness")?.status, 200)?;
+        init.line_from("ready")?;
         init.signal(TERM)?;
         same("code", init.wait()?, 0)?;
     }
@@ -325,6 +328,7 @@ fn kapo_defect_18_addresses_are_what_they_say() -> Check {
     same("status", Client::new(&address).get("/liveness")?.status, 200)?;
     let port = address.rsplit(':').next().unwrap_or_default().parse::<u16>()?;
     holds("the IPv4 wildcard answers on IPv6", std::net::TcpStream::connect(("::1", port)).is_err())?;
+    init.line_from("ready")?;
     init.signal(TERM)?;
     same("code", init.wait()?, 0)
 }
@@ -491,6 +495,7 @@ fn readiness_can_be_waited_for() -> Check {
     address(&mut init)?;
     same("status", client.get("/readiness?wait=20s")?.status, 200)?;
     same("a wait that makes no sense", client.get("/readiness?wait=5")?.status, 400)?;
+    init.line_from("ready")?;
     init.signal(TERM)?;
     same("code", init.wait()?, 0)
 }
