@@ -79,6 +79,8 @@ fn distribute() -> Result<Tally, String> {
 /// All tests of all packages but those with a step of their own, in one build.
 fn unit() -> Result<Tally, String> {
     packages::ensure("the tests", e2e::PROGRAMS)?;
+    // Some tests start one as a process; naming test targets, as below, leaves them out.
+    process::run("examples", workspace::cargo().args(["build", "--locked", "--workspace", "--examples"]))?;
     let mut cargo = workspace::cargo();
     e2e::point(&mut cargo, Target::host()?)?;
     cargo.args(["test", "--locked", "--workspace", "--no-fail-fast", "--lib", "--bins"]);
