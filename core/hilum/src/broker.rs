@@ -240,9 +240,9 @@ impl Broker {
     // Commands.
 
     /// Starts every worker that is not there.
-    pub(crate) fn start_all(&mut self, launch: &Launch, listeners: Option<&Listeners>, now: Tick, log: &mut Log) {
+    pub(crate) fn start_all(&mut self, listeners: Option<&Listeners>, now: Tick, log: &mut Log) {
         for slot in 0..self.slots.len() {
-            self.start(slot, launch, listeners, now, log);
+            self.start(slot, listeners, now, log);
         }
     }
 
@@ -374,7 +374,7 @@ impl Broker {
             let Some(live) = self.slots.get(slot).and_then(|slot| slot.live.as_ref()) else { break };
             match live.channel.receive(&mut buffer) {
                 Ok(packet) if packet.len == 0 => {
-                    self.abandon(slot, "closed its channel", launch, log);
+                    self.abandon(slot, "closed its channel", log);
                     break;
                 }
                 Ok(packet) => {
@@ -384,7 +384,7 @@ impl Broker {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    self.abandon(slot, &format!("channel: {error}"), launch, log);
+                    self.abandon(slot, &format!("channel: {error}"), log);
                     break;
                 }
             }
@@ -448,9 +448,9 @@ impl Broker {
             let Some(place) = self.slots.get_mut(slot) else { continue };
             if place.start_at.is_some_and(|at| at <= now) {
                 place.start_at = None;
-                self.start(slot, launch, listeners, now, log);
+                self.start(slot, listeners, now, log);
             } else if place.live.as_ref().and_then(|live| live.hello_by).is_some_and(|at| at <= now) {
-                self.abandon(slot, "no hello in time", launch, log);
+                self.abandon(slot, "no hello in time", log);
             }
         }
         for index in 0..self.plugins.len() {
@@ -468,7 +468,7 @@ impl Broker {
                 plugin.load_by = None;
                 let slot = plugin.slot;
                 self.strike(index, "it does not finish loading", true, launch, now, log);
-                self.abandon(slot, "a load overstayed its time", launch, log);
+                self.abandon(slot, "a load overstayed its time", log);
             }
         }
         let overdue: Vec<CallId> =
@@ -482,7 +482,7 @@ impl Broker {
             if call.sent {
                 self.strike(plugin, "a call overstayed its deadline", false, launch, now, log);
                 if let Some(slot) = slot {
-                    self.abandon(slot, "a call overstayed its deadline", launch, log);
+                    self.abandon(slot, "a call overstayed its deadline", log);
                 }
             }
         }
@@ -508,7 +508,7 @@ impl Broker {
 
     // Steps.
 
-    fn start(&mut self, index: usize, launch: &Launch, listeners: Option<&Listeners>, now: Tick, log: &mut Log) {
+    fn start(&mut self, index: usize, listeners: Option<&Listeners>, now: Tick, log: &mut Log) {
         let Some(slot) = self.slots.get_mut(index) else { return };
         let role = slot.role;
         match spawn(role, self.executable.as_fd(), listeners) {
@@ -532,7 +532,6 @@ impl Broker {
                 log.say(Level::Error, &pairs);
             }
         }
-        let _ = launch;
         self.stale = true;
     }
 
@@ -549,18 +548,18 @@ impl Broker {
         match role {
             Role::Status => match hilum_wire::decode::<FromStatus>(frame) {
                 Ok(FromStatus::Hello { version }) => {
-                    if self.greet(slot, version, &ToStatus::Hello { version: VERSION }, launch, log) {
+                    if self.greet(slot, version, &ToStatus::Hello { version: VERSION }, log) {
                         self.stale = true;
                     }
                 }
                 // A worker asks at most ten times a second; one that asks more is not listened to.
                 Ok(FromStatus::Ping { nonce }) if self.pongs.len() < 16 => self.pongs.push(nonce),
                 Ok(FromStatus::Ping { .. }) => {}
-                Err(error) => self.abandon(slot, &error.to_string(), launch, log),
+                Err(error) => self.abandon(slot, &error.to_string(), log),
             },
             Role::Sandbox(_) => match hilum_wire::decode::<FromSandbox>(frame) {
                 Ok(message) => self.on_sandbox(slot, message, launch, now, log, events),
-                Err(error) => self.abandon(slot, &error.to_string(), launch, log),
+                Err(error) => self.abandon(slot, &error.to_string(), log),
             },
         }
     }
@@ -580,7 +579,7 @@ impl Broker {
         };
         match message {
             FromSandbox::Hello { version } => {
-                if self.greet(slot, version, &ToSandbox::Hello { version: VERSION }, launch, log) {
+                if self.greet(slot, version, &ToSandbox::Hello { version: VERSION }, log) {
                     for index in 0..self.plugins.len() {
                         let here = self
                             .plugins
@@ -657,25 +656,18 @@ impl Broker {
                 log.say(level, &pairs);
             }
             FromSandbox::Loaded { .. } | FromSandbox::LoadFailed { .. } | FromSandbox::Log { .. } => {
-                self.abandon(slot, "spoke for a plugin it does not host", launch, log);
+                self.abandon(slot, "spoke for a plugin it does not host", log);
             }
         }
     }
 
     /// Checks a worker's version and answers its hello.
-    fn greet<T: serde::Serialize>(
-        &mut self,
-        slot: usize,
-        version: u32,
-        hello: &T,
-        launch: &Launch,
-        log: &mut Log,
-    ) -> bool {
+    fn greet<T: serde::Serialize>(&mut self, slot: usize, version: u32, hello: &T, log: &mut Log) -> bool {
         if version != VERSION {
             let why = format!(
                 "speaks protocol {version}, PID 1 speaks {VERSION}: the executable was replaced; restart the container"
             );
-            self.abandon(slot, &why, launch, log);
+            self.abandon(slot, &why, log);
             return false;
         }
         if let Some(live) = self.slots.get_mut(slot).and_then(|slot| slot.live.as_mut()) {
@@ -852,8 +844,7 @@ impl Broker {
     }
 
     /// Kills a worker that is of no use; its exit does the rest.
-    fn abandon(&mut self, slot: usize, why: &str, launch: &Launch, log: &mut Log) {
-        let _ = launch;
+    fn abandon(&mut self, slot: usize, why: &str, log: &mut Log) {
         let Some(slot) = self.slots.get_mut(slot) else { return };
         if let Some(live) = &mut slot.live {
             live.hello_by = None;

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::io;
 
 use hilum_config::{Launch, Verbosity, Voice};
-use hilum_engine::{Entry, Exit, Next, ProbeKind, Record, ServiceId, Span, StopReason};
+use hilum_engine::{Entry, Exit, Next, ProbeKind, Record, ServiceId, ServicePlan, Span, StopReason};
 use hilum_sys::output::Output;
 
 /// Capacity of the ring. **Units:** bytes. Holds several hundred lines: a burst at the start or end of many services. Doubled, PID 1 grows by
@@ -234,15 +234,7 @@ fn describe(out: &mut String, launch: &Launch, record: &Record) {
         Entry::Stopping { reason, signal } => {
             pair(out, "event", "stopping");
             let plan = record.service.and_then(|id| launch.plan.services.get(usize::from(id.0)));
-            let reason = match reason {
-                StopReason::Shutdown => "shutdown".to_owned(),
-                StopReason::Ttl => "ttl".to_owned(),
-                StopReason::Leftover => "leftover".to_owned(),
-                StopReason::Probe(index) => {
-                    let probe = plan.and_then(|plan| plan.probes.get(usize::from(*index)));
-                    format!("probe {}", probe.map_or("?", |probe| probe.name.as_str()))
-                }
-            };
+            let reason = reason_words(plan, *reason);
             pair(out, "reason", &reason);
             pair(out, "signal", &hilum_config::signal_name(*signal));
         }
@@ -308,6 +300,19 @@ fn describe_next(out: &mut String, next: Next) {
 fn timestamp() -> String {
     let wall = hilum_sys::clock::wall();
     hilum_status::rfc3339(wall - wall % 1_000_000_000)
+}
+
+/// Why a service was stopped, in words; `plan` is that service's.
+pub(crate) fn reason_words(plan: Option<&ServicePlan>, reason: StopReason) -> String {
+    match reason {
+        StopReason::Shutdown => "shutdown".to_owned(),
+        StopReason::Ttl => "ttl".to_owned(),
+        StopReason::Leftover => "leftover".to_owned(),
+        StopReason::Probe(index) => {
+            let probe = plan.and_then(|plan| plan.probes.get(usize::from(index)));
+            format!("probe {}", probe.map_or("?", |probe| probe.name.as_str()))
+        }
+    }
 }
 
 /// The word for a kind of probe.

@@ -7,7 +7,7 @@ use hilum_config::{Launch, ServiceLaunch, StatusMode};
 use hilum_engine::{Exit, Incarnation, Phase, ServiceStatus, Status, StopReason, Tick, Wall};
 use hilum_wire::{ExitReport, Mode, Overview, ProbeReport, RunReport, ServiceReport};
 
-use crate::log::kind_word;
+use crate::log::{kind_word, reason_words};
 
 /// Runs that are remembered for each service.
 const HISTORY: usize = 16;
@@ -153,16 +153,7 @@ fn exit_report(launch: &Launch, index: usize, exit: Exit, cause: Option<StopReas
             Exit::Code(_) => None,
             Exit::Signaled(signal) => Some(hilum_config::signal_name(signal)),
         },
-        cause: cause.map(|cause| match cause {
-            StopReason::Shutdown => "shutdown".to_owned(),
-            StopReason::Ttl => "ttl".to_owned(),
-            StopReason::Leftover => "leftover".to_owned(),
-            StopReason::Probe(probe) => {
-                let plan = launch.plan.services.get(index);
-                let probe = plan.and_then(|plan| plan.probes.get(usize::from(probe)));
-                format!("probe {}", probe.map_or("?", |probe| probe.name.as_str()))
-            }
-        }),
+        cause: cause.map(|cause| reason_words(launch.plan.services.get(index), cause)),
     }
 }
 

@@ -132,7 +132,7 @@ pub(crate) fn run(mut launch: Launch, cmdline: Vec<String>) -> Result<u8, String
     shell.say_addresses();
     shell.events.push_back(Event::Started);
     shell.settle();
-    shell.broker.start_all(&shell.launch, shell.listeners.as_ref(), now(), &mut shell.log);
+    shell.broker.start_all(shell.listeners.as_ref(), now(), &mut shell.log);
     let code = loop {
         if let Some(code) = shell.exit {
             break code;

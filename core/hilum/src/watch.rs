@@ -74,7 +74,7 @@ pub(crate) fn run(watch: Watch, cmdline: Vec<String>) -> Result<u8, String> {
     };
     let mut broker = Broker::new(&launch, executable);
     let now = || Tick(clock::monotonic());
-    broker.start_all(&launch, Some(&listeners), now(), &mut log);
+    broker.start_all(Some(&listeners), now(), &mut log);
     if let Some(socket) = std::env::var_os("NOTIFY_SOCKET") {
         let _ = hilum_sys::listen::notify(&socket, b"READY=1");
     }
