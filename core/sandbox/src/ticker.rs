@@ -1,18 +1,18 @@
 //! What makes guests share the one thread they all run on: a clock that advances the engines' epoch every [`TICK`] while calls run, and a
 //! [`Lane`] that those which use up a whole tick have to queue in.
 //!
-//! The clock is a thread because guest code does not return to the loop by itself. It sleeps for good while no call runs: an idle
-//! worker wakes up for nothing.
+//! The clock is a thread because guest code does not return to the loop by itself. It waits for a timer that is set while calls run: a
+//! call that is shorter than a tick wakes nobody, and an idle worker wakes up for nothing.
 
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
-use std::thread::{self, Thread};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use hilum_sys::timer::Timer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::Engine;
 
@@ -24,17 +24,21 @@ pub const TICK: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(crate) struct Ticker {
     shared: Arc<Shared>,
-    thread: Thread,
+}
+
+#[derive(Debug)]
+struct Shared {
+    timer: Timer,
+    state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
-    /// Calls that run, or [`ENDED`].
-    running: AtomicUsize,
+struct State {
+    /// Calls that run.
+    running: usize,
+    /// Whether the thread is to end.
+    ended: bool,
 }
-
-/// Value of `running` that ends the thread.
-const ENDED: usize = usize::MAX;
 
 /// A call that runs; the clock ticks while there is one.
 #[derive(Debug)]
@@ -45,30 +49,24 @@ pub(crate) struct Running {
 impl Ticker {
     /// Starts the clock, at rest.
     ///
-    /// **Errors:** the thread could not be started: a process limit.
+    /// **Errors:** no timer or no thread could be had: a descriptor or process limit.
     pub(crate) fn start(engines: Vec<Engine>) -> io::Result<Ticker> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { timer: Timer::new()?, state: Mutex::default() });
         let clock = Arc::clone(&shared);
-        let handle = thread::Builder::new().name("ticker".to_owned()).stack_size(64 * 1024).spawn(move || {
-            loop {
-                match clock.running.load(Ordering::Acquire) {
-                    // A token left by `unpark` makes `park` return at once, so a call that began since the load is not missed.
-                    0 => thread::park(),
-                    ENDED => return,
-                    _ => {
-                        thread::sleep(TICK);
-                        engines.iter().for_each(Engine::increment_epoch);
-                    }
-                }
+        thread::Builder::new().name("ticker".to_owned()).stack_size(64 * 1024).spawn(move || {
+            while clock.timer.wait().is_ok() && !clock.lock().ended {
+                engines.iter().for_each(Engine::increment_epoch);
             }
         })?;
-        Ok(Ticker { shared, thread: handle.thread().clone() })
+        Ok(Ticker { shared })
     }
 
     /// Notes that a call runs, until the result is dropped.
     pub(crate) fn enter(&self) -> Running {
-        if self.shared.running.fetch_add(1, Ordering::AcqRel) == 0 {
-            self.thread.unpark();
+        let mut state = self.shared.lock();
+        state.running += 1;
+        if state.running == 1 {
+            self.shared.set(TICK);
         }
         Running { shared: Arc::clone(&self.shared) }
     }
@@ -76,16 +74,29 @@ impl Ticker {
 
 impl Drop for Ticker {
     fn drop(&mut self) {
-        self.shared.running.store(ENDED, Ordering::Release);
-        self.thread.unpark();
+        self.shared.lock().ended = true;
+        self.shared.set(Duration::from_nanos(1));
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // A call that outlives the clock leaves its last word alone.
-        let leave = |running| if running == ENDED { None } else { Some(running - 1) };
-        let _ = self.shared.running.fetch_update(Ordering::AcqRel, Ordering::Acquire, leave);
+        let mut state = self.shared.lock();
+        state.running -= 1;
+        if state.running == 0 && !state.ended {
+            self.shared.set(Duration::ZERO);
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, period: Duration) {
+        // The descriptor is a timer and the period is valid, so this cannot fail.
+        let _set = self.timer.every(period);
     }
 }
 
@@ -186,15 +197,14 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::{Running, Ticker};
-    use std::sync::atomic::Ordering;
 
     #[test]
     fn the_clock_counts_calls_and_survives_their_late_end() -> std::io::Result<()> {
         let ticker = Ticker::start(Vec::new())?;
         let calls: Vec<Running> = (0..3).map(|_| ticker.enter()).collect();
-        assert_eq!(ticker.shared.running.load(Ordering::Acquire), 3);
+        assert_eq!(ticker.shared.lock().running, 3);
         drop(calls);
-        assert_eq!(ticker.shared.running.load(Ordering::Acquire), 0);
+        assert_eq!(ticker.shared.lock().running, 0);
         let late = ticker.enter();
         drop(ticker);
         drop(late);
