@@ -125,6 +125,23 @@ struct Plugin {
     broken: u64,
 }
 
+/// What the shell lends for one task.
+#[derive(Debug)]
+pub(crate) struct Context<'a> {
+    pub(crate) launch: &'a Launch,
+    pub(crate) listeners: Option<&'a Listeners>,
+    pub(crate) now: Tick,
+    pub(crate) log: &'a mut Log,
+    /// Where answers go.
+    pub(crate) events: &'a mut VecDeque<Event>,
+}
+
+impl<'a> Context<'a> {
+    fn plugin_name(&self, plugin: u16) -> &'a str {
+        self.launch.plugins.get(usize::from(plugin)).map_or("?", |plugin| plugin.name.as_str())
+    }
+}
+
 /// All workers.
 #[derive(Debug)]
 pub(crate) struct Broker {
@@ -240,9 +257,9 @@ impl Broker {
     // Commands.
 
     /// Starts every worker that is not there.
-    pub(crate) fn start_all(&mut self, listeners: Option<&Listeners>, now: Tick, log: &mut Log) {
+    pub(crate) fn start_all(&mut self, cx: &mut Context<'_>) {
         for slot in 0..self.slots.len() {
-            self.start(slot, listeners, now, log);
+            self.start(slot, cx);
         }
     }
 
@@ -257,36 +274,34 @@ impl Broker {
     }
 
     /// Makes a probe call; the answer comes as an event.
-    #[expect(clippy::too_many_arguments, reason = "the fields of one order, taken apart where it is carried out")]
     pub(crate) fn call(
         &mut self,
-        launch: &Launch,
+        cx: &mut Context<'_>,
         probe: ProbeId,
         run: Incarnation,
         call: CallId,
         timeout: Span,
         attempt: u32,
-        now: Tick,
-        events: &mut VecDeque<Event>,
     ) {
-        let target = launch
+        let target = cx
+            .launch
             .services
             .get(usize::from(probe.service.0))
             .and_then(|service| service.probes.get(usize::from(probe.index)));
         let Some(target) = target else {
-            return answer(events, probe, run, call, Outcome::Unknown("bug: no such probe".to_owned()), Span::ZERO);
+            return answer(cx.events, probe, run, call, Outcome::Unknown("bug: no such probe".to_owned()), Span::ZERO);
         };
         let Some(plugin) = self.plugins.get(usize::from(target.plugin)) else {
-            return answer(events, probe, run, call, Outcome::Unknown("bug: no such plugin".to_owned()), Span::ZERO);
+            return answer(cx.events, probe, run, call, Outcome::Unknown("bug: no such plugin".to_owned()), Span::ZERO);
         };
-        let name = launch.plugins.get(usize::from(target.plugin)).map_or("?", |plugin| plugin.name.as_str());
+        let name = cx.plugin_name(target.plugin);
         let refused = match plugin.state {
             PluginState::Refused => Some(format!("plugin {name} cannot be used: {}", plugin.message)),
             PluginState::Quarantined => Some(format!("plugin {name} is quarantined: {}", plugin.message)),
             PluginState::Loading | PluginState::Ready => None,
         };
         if let Some(message) = refused {
-            return answer(events, probe, run, call, Outcome::Unknown(message), Span::ZERO);
+            return answer(cx.events, probe, run, call, Outcome::Unknown(message), Span::ZERO);
         }
         self.calls.insert(
             call,
@@ -297,13 +312,13 @@ impl Broker {
                 settings: target.settings.clone(),
                 timeout,
                 attempt,
-                since: now,
-                overdue_at: now.after(timeout).after(CALL_SLACK),
+                since: cx.now,
+                overdue_at: cx.now.after(timeout).after(CALL_SLACK),
                 sent: false,
                 repeated: false,
             },
         );
-        self.send_calls(target.plugin, now);
+        self.send_calls(target.plugin, cx);
     }
 
     /// Gives up on a call.
@@ -358,14 +373,7 @@ impl Broker {
     // Facts.
 
     /// Reads and writes what a worker's channel is ready for.
-    pub(crate) fn on_ready(
-        &mut self,
-        slot: usize,
-        launch: &Launch,
-        now: Tick,
-        log: &mut Log,
-        events: &mut VecDeque<Event>,
-    ) {
+    pub(crate) fn on_ready(&mut self, slot: usize, cx: &mut Context<'_>) {
         self.write_outbox(slot);
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.resize(MAX_FRAME, 0);
@@ -374,17 +382,17 @@ impl Broker {
             let Some(live) = self.slots.get(slot).and_then(|slot| slot.live.as_ref()) else { break };
             match live.channel.receive(&mut buffer) {
                 Ok(packet) if packet.len == 0 => {
-                    self.abandon(slot, "closed its channel", log);
+                    self.abandon(slot, "closed its channel", cx);
                     break;
                 }
                 Ok(packet) => {
                     let frame = buffer.get(..packet.len).unwrap_or_default();
-                    self.on_frame(slot, frame, launch, now, log, events);
+                    self.on_frame(slot, frame, cx);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    self.abandon(slot, &format!("channel: {error}"), log);
+                    self.abandon(slot, &format!("channel: {error}"), cx);
                     break;
                 }
             }
@@ -393,15 +401,7 @@ impl Broker {
     }
 
     /// A worker's process was reaped.
-    pub(crate) fn on_exited(
-        &mut self,
-        pid: i32,
-        how: &str,
-        launch: &Launch,
-        now: Tick,
-        log: &mut Log,
-        events: &mut VecDeque<Event>,
-    ) {
+    pub(crate) fn on_exited(&mut self, pid: i32, how: &str, cx: &mut Context<'_>) {
         let Some(index) =
             self.slots.iter().position(|slot| slot.live.as_ref().is_some_and(|live| live.child.pid == pid))
         else {
@@ -411,78 +411,71 @@ impl Broker {
         slot.live = None;
         crash::unregister_group(pid);
         slot.replaced = slot.replaced.saturating_add(1);
-        while slot.losses.front().is_some_and(|&at| now.since(at) > BURST_WINDOW) {
+        while slot.losses.front().is_some_and(|&at| cx.now.since(at) > BURST_WINDOW) {
             slot.losses.pop_front();
         }
-        slot.losses.push_back(now);
+        slot.losses.push_back(cx.now);
         let wait = if slot.losses.len() > BURST { HOLD } else { Span::ZERO };
-        slot.start_at = Some(now.after(wait));
+        slot.start_at = Some(cx.now.after(wait));
         let mut pairs = String::new();
         pair(&mut pairs, "role", slot.role.word());
         pair(&mut pairs, "event", "worker-lost");
         pair(&mut pairs, "pid", &pid.to_string());
         pair(&mut pairs, "how", how);
         pair(&mut pairs, "next", "replace");
-        log.say(Level::Warn, &pairs);
+        cx.log.say(Level::Warn, &pairs);
         match slot.role {
             Role::Status => {
                 self.sent_overview = None;
                 self.sent_services.clear();
                 self.pongs.clear();
             }
-            Role::Sandbox(_) => self.on_sandbox_lost(index, launch, now, log, events),
+            Role::Sandbox(_) => self.on_sandbox_lost(index, cx),
         }
         self.stale = true;
     }
 
     /// Does all that is due.
-    pub(crate) fn on_due(
-        &mut self,
-        launch: &Launch,
-        listeners: Option<&Listeners>,
-        now: Tick,
-        log: &mut Log,
-        events: &mut VecDeque<Event>,
-    ) {
+    pub(crate) fn on_due(&mut self, cx: &mut Context<'_>) {
         for slot in 0..self.slots.len() {
             let Some(place) = self.slots.get_mut(slot) else { continue };
-            if place.start_at.is_some_and(|at| at <= now) {
+            if place.start_at.is_some_and(|at| at <= cx.now) {
                 place.start_at = None;
-                self.start(slot, listeners, now, log);
-            } else if place.live.as_ref().and_then(|live| live.hello_by).is_some_and(|at| at <= now) {
-                self.abandon(slot, "no hello in time", log);
+                self.start(slot, cx);
+            } else if place.live.as_ref().and_then(|live| live.hello_by).is_some_and(|at| at <= cx.now) {
+                self.abandon(slot, "no hello in time", cx);
             }
         }
         for index in 0..self.plugins.len() {
             let Some(plugin) = self.plugins.get_mut(index) else { continue };
-            if plugin.free_at.is_some_and(|at| at <= now) {
+            if plugin.free_at.is_some_and(|at| at <= cx.now) {
                 plugin.free_at = None;
                 plugin.state = PluginState::Loading;
                 plugin.strikes = 0;
                 let slot = plugin.slot;
                 if self.is_greeted(slot) {
-                    self.load(index, launch, now, log);
+                    self.load(index, cx);
                 }
                 self.stale = true;
-            } else if plugin.load_by.is_some_and(|at| at <= now) {
+            } else if plugin.load_by.is_some_and(|at| at <= cx.now) {
                 plugin.load_by = None;
                 let slot = plugin.slot;
-                self.strike(index, "it does not finish loading", true, launch, now, log);
-                self.abandon(slot, "a load overstayed its time", log);
+                self.strike(index, "it does not finish loading", true, cx);
+                self.abandon(slot, "a load overstayed its time", cx);
             }
         }
         let overdue: Vec<CallId> =
-            self.calls.iter().filter(|(_, call)| call.overdue_at <= now).map(|(id, _)| *id).collect();
+            self.calls.iter().filter(|(_, call)| call.overdue_at <= cx.now).map(|(id, _)| *id).collect();
         for id in overdue {
             let Some(call) = self.calls.remove(&id) else { continue };
             let message = "the plugin's worker did not answer in time".to_owned();
-            answer(events, call.probe, call.run, id, Outcome::Unknown(message), now.since(call.since));
+            answer(cx.events, call.probe, call.run, id, Outcome::Unknown(message), cx.now.since(call.since));
             let plugin = usize::from(call.plugin);
             let slot = self.plugins.get(plugin).map(|plugin| plugin.slot);
             if call.sent {
-                self.strike(plugin, "a call overstayed its deadline", false, launch, now, log);
+                self.strike(plugin, "a call overstayed its deadline", false, cx);
                 if let Some(slot) = slot {
-                    self.abandon(slot, "a call overstayed its deadline", log);
+                    self.abandon(slot, "a call overstayed its deadline", cx);
                 }
             }
         }
@@ -508,85 +501,69 @@ impl Broker {
 
     // Steps.
 
-    fn start(&mut self, index: usize, listeners: Option<&Listeners>, now: Tick, log: &mut Log) {
+    fn start(&mut self, index: usize, cx: &mut Context<'_>) {
         let Some(slot) = self.slots.get_mut(index) else { return };
         let role = slot.role;
-        match spawn(role, self.executable.as_fd(), listeners) {
+        match spawn(role, self.executable.as_fd(), cx.listeners) {
             Ok((child, channel)) => {
                 slot.live = Some(Live {
                     child,
                     channel,
                     greeted: false,
                     outbox: VecDeque::new(),
-                    hello_by: Some(now.after(LOAD_DEADLINE)),
+                    hello_by: Some(cx.now.after(LOAD_DEADLINE)),
                 });
             }
             Err(message) => {
-                slot.start_at = Some(now.after(Span::from_secs(1)));
+                slot.start_at = Some(cx.now.after(Span::from_secs(1)));
                 let mut pairs = String::new();
                 pair(&mut pairs, "role", role.word());
                 pair(&mut pairs, "event", "worker-not-started");
                 pair(&mut pairs, "error", &message);
                 pair(&mut pairs, "next", "retry");
                 pair(&mut pairs, "in", "1s");
-                log.say(Level::Error, &pairs);
+                cx.log.say(Level::Error, &pairs);
             }
         }
         self.stale = true;
     }
 
-    fn on_frame(
-        &mut self,
-        slot: usize,
-        frame: &[u8],
-        launch: &Launch,
-        now: Tick,
-        log: &mut Log,
-        events: &mut VecDeque<Event>,
-    ) {
+    fn on_frame(&mut self, slot: usize, frame: &[u8], cx: &mut Context<'_>) {
         let Some(role) = self.slots.get(slot).map(|slot| slot.role) else { return };
         match role {
             Role::Status => match hilum_wire::decode::<FromStatus>(frame) {
                 Ok(FromStatus::Hello { version }) => {
-                    if self.greet(slot, version, &ToStatus::Hello { version: VERSION }, log) {
+                    if self.greet(slot, version, &ToStatus::Hello { version: VERSION }, cx) {
                         self.stale = true;
                     }
                 }
                 // A worker asks at most ten times a second; one that asks more is not listened to.
                 Ok(FromStatus::Ping { nonce }) if self.pongs.len() < 16 => self.pongs.push(nonce),
                 Ok(FromStatus::Ping { .. }) => {}
-                Err(error) => self.abandon(slot, &error.to_string(), log),
+                Err(error) => self.abandon(slot, &error.to_string(), cx),
             },
             Role::Sandbox(_) => match hilum_wire::decode::<FromSandbox>(frame) {
-                Ok(message) => self.on_sandbox(slot, message, launch, now, log, events),
-                Err(error) => self.abandon(slot, &error.to_string(), log),
+                Ok(message) => self.on_sandbox(slot, message, cx),
+                Err(error) => self.abandon(slot, &error.to_string(), cx),
             },
         }
     }
 
-    fn on_sandbox(
-        &mut self,
-        slot: usize,
-        message: FromSandbox,
-        launch: &Launch,
-        now: Tick,
-        log: &mut Log,
-        events: &mut VecDeque<Event>,
-    ) {
+    fn on_sandbox(&mut self, slot: usize, message: FromSandbox, cx: &mut Context<'_>) {
         // A worker speaks only for the plugins it hosts.
         let own = |broker: &Broker, plugin: u16| {
             broker.plugins.get(usize::from(plugin)).is_some_and(|plugin| plugin.slot == slot)
         };
         match message {
             FromSandbox::Hello { version } => {
-                if self.greet(slot, version, &ToSandbox::Hello { version: VERSION }, log) {
+                if self.greet(slot, version, &ToSandbox::Hello { version: VERSION }, cx) {
                     for index in 0..self.plugins.len() {
                         let here = self
                             .plugins
                             .get(index)
                             .is_some_and(|plugin| plugin.slot == slot && plugin.free_at.is_none());
                         if here {
-                            self.load(index, launch, now, log);
+                            self.load(index, cx);
                         }
                     }
                 }
@@ -602,15 +579,15 @@ impl Broker {
                     self.stale = true;
                 }
                 let mut pairs = String::new();
-                pair(&mut pairs, "plugin", plugin_name(launch, plugin));
+                pair(&mut pairs, "plugin", cx.plugin_name(plugin));
                 pair(&mut pairs, "event", "plugin-loaded");
                 pair(&mut pairs, "name", &info.name);
                 pair(&mut pairs, "version", &info.version);
-                log.say(Level::Info, &pairs);
-                self.send_calls(plugin, now);
+                cx.log.say(Level::Info, &pairs);
+                self.send_calls(plugin, cx);
             }
             FromSandbox::LoadFailed { plugin, failure } if own(self, plugin) => {
-                self.refuse(usize::from(plugin), &failure.message, launch, now, log, events);
+                self.refuse(usize::from(plugin), &failure.message, cx);
             }
             FromSandbox::Answered { id, answer: what, took_us } => {
                 let id = CallId(id);
@@ -628,9 +605,9 @@ impl Broker {
                     Answer::Fail(message) => Outcome::Fail(message),
                     Answer::Unknown(message) => Outcome::Unknown(message),
                     Answer::Broken { kind, message } => {
-                        let name = plugin_name(launch, call.plugin);
+                        let name = cx.plugin_name(call.plugin);
                         let message = format!("plugin {name} broke ({kind}): {message}");
-                        self.strike(index, &message, false, launch, now, log);
+                        self.strike(index, &message, false, cx);
                         Outcome::Unknown(message)
                     }
                 };
@@ -640,11 +617,11 @@ impl Broker {
                     plugin.strikes = 0;
                     plugin.quarantines = 0;
                 }
-                answer(events, call.probe, call.run, id, outcome, Span(took_us.saturating_mul(1000)));
+                answer(cx.events, call.probe, call.run, id, outcome, Span(took_us.saturating_mul(1000)));
             }
             FromSandbox::Log { plugin, level, message } if own(self, plugin) => {
                 let mut pairs = String::new();
-                pair(&mut pairs, "plugin", plugin_name(launch, plugin));
+                pair(&mut pairs, "plugin", cx.plugin_name(plugin));
                 pair(&mut pairs, "event", "plugin-log");
                 pair(&mut pairs, "message", &message);
                 let level = match level.as_str() {
@@ -653,21 +630,21 @@ impl Broker {
                     "info" => Level::Info,
                     _ => Level::Debug,
                 };
-                log.say(level, &pairs);
+                cx.log.say(level, &pairs);
             }
             FromSandbox::Loaded { .. } | FromSandbox::LoadFailed { .. } | FromSandbox::Log { .. } => {
-                self.abandon(slot, "spoke for a plugin it does not host", log);
+                self.abandon(slot, "spoke for a plugin it does not host", cx);
             }
         }
     }
 
     /// Checks a worker's version and answers its hello.
-    fn greet<T: serde::Serialize>(&mut self, slot: usize, version: u32, hello: &T, log: &mut Log) -> bool {
+    fn greet<T: serde::Serialize>(&mut self, slot: usize, version: u32, hello: &T, cx: &mut Context<'_>) -> bool {
         if version != VERSION {
             let why = format!(
                 "speaks protocol {version}, PID 1 speaks {VERSION}: the executable was replaced; restart the container"
             );
-            self.abandon(slot, &why, log);
+            self.abandon(slot, &why, cx);
             return false;
         }
         if let Some(live) = self.slots.get_mut(slot).and_then(|slot| slot.live.as_mut()) {
@@ -683,13 +660,13 @@ impl Broker {
     }
 
     /// Opens a plugin's file and hands it to its worker.
-    fn load(&mut self, index: usize, launch: &Launch, now: Tick, log: &mut Log) {
-        let (Some(plugin), Some(plan)) = (self.plugins.get_mut(index), launch.plugins.get(index)) else { return };
+    fn load(&mut self, index: usize, cx: &mut Context<'_>) {
+        let (Some(plugin), Some(plan)) = (self.plugins.get_mut(index), cx.launch.plugins.get(index)) else { return };
         let slot = plugin.slot;
         match hilum_sys::open::regular_file(&plan.path) {
             Ok(file) => {
                 plugin.state = PluginState::Loading;
-                plugin.load_by = Some(now.after(LOAD_DEADLINE));
+                plugin.load_by = Some(cx.now.after(LOAD_DEADLINE));
                 let load = ToSandbox::Load {
                     plugin: u16::try_from(index).unwrap_or(u16::MAX),
                     name: plan.name.clone(),
@@ -701,20 +678,12 @@ impl Broker {
             }
             Err(error) => {
                 let message = format!("cannot open {}: {error}", plan.path.display());
-                self.refuse(index, &message, launch, now, log, &mut VecDeque::new());
+                self.refuse(index, &message, cx);
             }
         }
     }
 
-    fn refuse(
-        &mut self,
-        index: usize,
-        message: &str,
-        launch: &Launch,
-        now: Tick,
-        log: &mut Log,
-        events: &mut VecDeque<Event>,
-    ) {
+    fn refuse(&mut self, index: usize, message: &str, cx: &mut Context<'_>) {
         let id = u16::try_from(index).unwrap_or(u16::MAX);
         if let Some(plugin) = self.plugins.get_mut(index) {
             plugin.load_by = None;
@@ -723,27 +692,27 @@ impl Broker {
         }
         self.stale = true;
         let mut pairs = String::new();
-        pair(&mut pairs, "plugin", plugin_name(launch, id));
+        pair(&mut pairs, "plugin", cx.plugin_name(id));
         pair(&mut pairs, "event", "plugin-refused");
         pair(&mut pairs, "error", message);
-        log.say(Level::Error, &pairs);
-        self.resolve_calls(id, &format!("plugin {} cannot be used: {message}", plugin_name(launch, id)), now, events);
+        cx.log.say(Level::Error, &pairs);
+        self.resolve_calls(id, &format!("plugin {} cannot be used: {message}", cx.plugin_name(id)), cx);
     }
 
     /// Answers every call of a plugin that is not in its worker's hands with `unknown`.
-    fn resolve_calls(&mut self, plugin: u16, message: &str, now: Tick, events: &mut VecDeque<Event>) {
+    fn resolve_calls(&mut self, plugin: u16, message: &str, cx: &mut Context<'_>) {
         let waiting: Vec<CallId> =
             self.calls.iter().filter(|(_, call)| call.plugin == plugin).map(|(id, _)| *id).collect();
         for id in waiting {
             if let Some(call) = self.calls.remove(&id) {
                 let outcome = Outcome::Unknown(message.to_owned());
-                answer(events, call.probe, call.run, id, outcome, now.since(call.since));
+                answer(cx.events, call.probe, call.run, id, outcome, cx.now.since(call.since));
             }
         }
     }
 
     /// Counts a broken call against a plugin; `fatal` ones took a worker down.
-    fn strike(&mut self, index: usize, message: &str, fatal: bool, launch: &Launch, now: Tick, log: &mut Log) {
+    fn strike(&mut self, index: usize, message: &str, fatal: bool, cx: &mut Context<'_>) {
         let Some(plugin) = self.plugins.get_mut(index) else { return };
         plugin.broken = plugin.broken.saturating_add(1);
         plugin.strikes = plugin.strikes.saturating_add(1);
@@ -756,28 +725,21 @@ impl Broker {
         let time = Span(QUARANTINE.0.saturating_mul(factor)).min(QUARANTINE_CAP);
         plugin.quarantines = plugin.quarantines.saturating_add(1);
         plugin.state = PluginState::Quarantined;
-        plugin.free_at = Some(now.after(time));
+        plugin.free_at = Some(cx.now.after(time));
         plugin.load_by = None;
         let mut pairs = String::new();
-        pair(&mut pairs, "plugin", launch.plugins.get(index).map_or("?", |plugin| plugin.name.as_str()));
+        pair(&mut pairs, "plugin", cx.launch.plugins.get(index).map_or("?", |plugin| plugin.name.as_str()));
         pair(&mut pairs, "event", "plugin-quarantined");
         pair(&mut pairs, "for", &format!("{}s", time.as_secs()));
         pair(&mut pairs, "error", message);
         if fatal {
             pair(&mut pairs, "worker", "lost");
         }
-        log.say(Level::Error, &pairs);
+        cx.log.say(Level::Error, &pairs);
     }
 
     /// The calls and loads that went down with a sandbox: blamed, repeated once, or answered `unknown`.
-    fn on_sandbox_lost(
-        &mut self,
-        slot: usize,
-        launch: &Launch,
-        now: Tick,
-        log: &mut Log,
-        events: &mut VecDeque<Event>,
-    ) {
+    fn on_sandbox_lost(&mut self, slot: usize, cx: &mut Context<'_>) {
         let lost: Vec<CallId> = self
             .calls
             .iter()
@@ -793,7 +755,7 @@ impl Broker {
         blamed.sort_unstable();
         blamed.dedup();
         for plugin in blamed {
-            self.strike(usize::from(plugin), "its worker died during a call", true, launch, now, log);
+            self.strike(usize::from(plugin), "its worker died during a call", true, cx);
         }
         for plugin in &mut self.plugins {
             if plugin.slot == slot && plugin.state == PluginState::Ready {
@@ -811,7 +773,7 @@ impl Broker {
                 let (probe, run, since) = (call.probe, call.run, call.since);
                 self.calls.remove(&id);
                 let message = "the plugin's worker died during the call".to_owned();
-                answer(events, probe, run, id, Outcome::Unknown(message), now.since(since));
+                answer(cx.events, probe, run, id, Outcome::Unknown(message), cx.now.since(since));
             } else {
                 call.repeated = true;
             }
@@ -819,7 +781,7 @@ impl Broker {
     }
 
     /// Sends the calls of a plugin that are waiting, if it can take them.
-    fn send_calls(&mut self, plugin: u16, now: Tick) {
+    fn send_calls(&mut self, plugin: u16, cx: &Context<'_>) {
         let Some(state) = self.plugins.get(usize::from(plugin)) else { return };
         if state.state != PluginState::Ready {
             return;
@@ -830,7 +792,7 @@ impl Broker {
         for id in waiting {
             let Some(call) = self.calls.get_mut(&id) else { continue };
             call.sent = true;
-            let spent = now.since(call.since);
+            let spent = cx.now.since(call.since);
             let left = Span(call.timeout.0.saturating_sub(spent.0));
             let message = ToSandbox::Call {
                 id: id.0,
@@ -844,7 +806,7 @@ impl Broker {
     }
 
     /// Kills a worker that is of no use; its exit does the rest.
-    fn abandon(&mut self, slot: usize, why: &str, log: &mut Log) {
+    fn abandon(&mut self, slot: usize, why: &str, cx: &mut Context<'_>) {
         let Some(slot) = self.slots.get_mut(slot) else { return };
         if let Some(live) = &mut slot.live {
             live.hello_by = None;
@@ -854,7 +816,7 @@ impl Broker {
             pair(&mut pairs, "event", "worker-abandoned");
             pair(&mut pairs, "pid", &live.child.pid.to_string());
             pair(&mut pairs, "why", why);
-            log.say(Level::Debug, &pairs);
+            cx.log.say(Level::Debug, &pairs);
             kill(live);
         }
     }
@@ -886,10 +848,6 @@ impl Broker {
             }
         }
     }
-}
-
-fn plugin_name(launch: &Launch, plugin: u16) -> &str {
-    launch.plugins.get(usize::from(plugin)).map_or("?", |plugin| plugin.name.as_str())
 }
 
 fn answer(events: &mut VecDeque<Event>, probe: ProbeId, run: Incarnation, call: CallId, outcome: Outcome, took: Span) {

@@ -23,7 +23,7 @@ use hilum_sys::reap::{self, Change, Peek};
 use hilum_sys::signal::{SignalFd, block};
 use hilum_sys::{clock, crash, executable, signal, terminal};
 
-use crate::broker::Broker;
+use crate::broker::{self, Broker};
 use crate::listener::Listeners;
 use crate::log::{Level, Log, pair};
 use crate::personality::{self, SpawnStep};
@@ -132,7 +132,8 @@ pub(crate) fn run(mut launch: Launch, cmdline: Vec<String>) -> Result<u8, String
     shell.say_addresses();
     shell.events.push_back(Event::Started);
     shell.settle();
-    shell.broker.start_all(shell.listeners.as_ref(), now(), &mut shell.log);
+    let (broker, mut cx) = shell.lend();
+    broker.start_all(&mut cx);
     let code = loop {
         if let Some(code) = shell.exit {
             break code;
@@ -193,20 +194,34 @@ impl Shell {
             self.tell(Event::Thawed { gap });
         }
         // Signals first: a stop must not wait behind a worker's chatter.
+    /// The broker, and what it needs of the rest.
+    fn lend(&mut self) -> (&mut Broker, broker::Context<'_>) {
+        let cx = broker::Context {
+            launch: &self.launch,
+            listeners: self.listeners.as_ref(),
+            now: self.now,
+            log: &mut self.log,
+            events: &mut self.events,
+        };
+        (&mut self.broker, cx)
+    }
+
         self.take_signals(signals);
         self.reap();
         if ready.log {
             self.log.flush();
         }
         for slot in ready.workers {
-            self.broker.on_ready(slot, &self.launch, self.now, &mut self.log, &mut self.events);
+            let (broker, mut cx) = self.lend();
+            broker.on_ready(slot, &mut cx);
         }
         if ready.relays {
             self.read_relays();
         }
         self.settle();
         if asked.is_some_and(|at| at <= self.now) {
-            self.broker.on_due(&self.launch, self.listeners.as_ref(), self.now, &mut self.log, &mut self.events);
+            let (broker, mut cx) = self.lend();
+            broker.on_due(&mut cx);
             self.tell(Event::Due);
         }
         self.settle();
@@ -297,7 +312,8 @@ impl Shell {
                 Exit::Code(code) => format!("exit {code}"),
                 Exit::Signaled(signal) => hilum_config::signal_name(signal),
             };
-            self.broker.on_exited(pid, &how, &self.launch, self.now, &mut self.log, &mut self.events);
+            let (broker, mut cx) = self.lend();
+            broker.on_exited(pid, &how, &mut cx);
         } else {
             self.orphans = self.orphans.saturating_add(1);
             if self.launch.process.log_orphans {
@@ -363,7 +379,8 @@ impl Shell {
                 self.awaits_descendants = true;
             }
             Action::RunProbe { probe, run, call, timeout, attempt } => {
-                self.broker.call(&self.launch, probe, run, call, timeout, attempt, self.now, &mut self.events);
+                let (broker, mut cx) = self.lend();
+                broker.call(&mut cx, probe, run, call, timeout, attempt);
             }
             Action::CancelProbe { probe: _, call } => self.broker.cancel(call),
             Action::Suspend => self.suspend(),

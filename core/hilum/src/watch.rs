@@ -16,7 +16,7 @@ use hilum_sys::signal::{SignalFd, block};
 use hilum_sys::{clock, executable, process};
 use hilum_wire::{Mode, Overview, ServiceReport};
 
-use crate::broker::Broker;
+use crate::broker::{self, Broker};
 use crate::cli::Watch;
 use crate::listener::Listeners;
 use crate::log::{Level, Log, pair};
@@ -74,14 +74,22 @@ pub(crate) fn run(watch: Watch, cmdline: Vec<String>) -> Result<u8, String> {
     };
     let mut broker = Broker::new(&launch, executable);
     let now = || Tick(clock::monotonic());
-    broker.start_all(Some(&listeners), now(), &mut log);
+    // A watch has no plugins, and so no answers.
+    let mut nothing = VecDeque::new();
+    let mut cx = broker::Context {
+        launch: &launch,
+        listeners: Some(&listeners),
+        now: now(),
+        log: &mut log,
+        events: &mut nothing,
+    };
+    broker.start_all(&mut cx);
     if let Some(socket) = std::env::var_os("NOTIFY_SOCKET") {
         let _ = hilum_sys::listen::notify(&socket, b"READY=1");
     }
     let since = clock::wall();
     let mut look_at = now();
     let mut services = Vec::new();
-    let mut nothing = VecDeque::new();
     loop {
         if look_at <= now() {
             services = look(&mut subject, &name, watch.period, &broker);
@@ -104,7 +112,7 @@ pub(crate) fn run(watch: Watch, cmdline: Vec<String>) -> Result<u8, String> {
                 complete: true,
                 plugins,
                 workers,
-                log_dropped: log.dropped(),
+                log_dropped: cx.log.dropped(),
                 orphans_reaped: 0,
             };
             broker.tell(overview, services.iter().cloned());
@@ -122,6 +130,7 @@ pub(crate) fn run(watch: Watch, cmdline: Vec<String>) -> Result<u8, String> {
             slots.push(Slot::new(pidfd.as_fd(), true, false));
         }
         let _ = poll::wait(&mut slots, deadline.map(|at| Duration::from_nanos(at.since(now()).0)));
+        cx.now = now();
         let fired: Vec<bool> = slots.iter().map(|slot| slot.readable() || slot.writable()).collect();
         if let (Subject::Held { .. }, Some(true)) = (&subject, fired.get(workers.len().saturating_add(1))) {
             look_at = now();
@@ -139,14 +148,14 @@ pub(crate) fn run(watch: Watch, cmdline: Vec<String>) -> Result<u8, String> {
                 break;
             }
             if let Change::Exited(_) | Change::Signaled(_) = change {
-                broker.on_exited(pid, "ended", &launch, now(), &mut log, &mut nothing);
+                broker.on_exited(pid, "ended", &mut cx);
             }
         }
         for (index, _) in workers.into_iter().zip(fired.into_iter().skip(1)).filter(|(_, fired)| *fired) {
-            broker.on_ready(index, &launch, now(), &mut log, &mut nothing);
+            broker.on_ready(index, &mut cx);
         }
-        broker.on_due(&launch, Some(&listeners), now(), &mut log, &mut nothing);
-        log.flush();
+        broker.on_due(&mut cx);
+        cx.log.flush();
     }
 }
 
