@@ -4,7 +4,7 @@
 use hilum_engine::{
     Action, BackoffPlan, CallId, EndingPlan, Event, Exit, Incarnation, LimitAction, Outcome, Pid, Plan, ProbeId,
     ProbeKind, ProbePlan, RestartLimit, RestartPlan, RestartPolicy, Scope, ServiceId, ServicePlan, Signal, SignalPlan,
-    SignalSet, Span, SpawnFailure, SpawnFailureKind, StopPlan, Supervisor, Tick, TtlPlan, Wall,
+    SignalSet, Span, SpawnFailure, StopPlan, Supervisor, Tick, TtlPlan, Wall,
 };
 
 use crate::tape::Tape;
@@ -151,9 +151,8 @@ fn event(tape: &mut Tape<'_>, plan: &Plan, engine: &Supervisor) -> Event {
         0 => Event::Started,
         1 | 2 => Event::Spawned { service, run, pid: Pid(i32::from(tape.byte())), at },
         3 => {
-            let kind =
-                tape.pick(&[SpawnFailureKind::NotFound, SpawnFailureKind::NotExecutable, SpawnFailureKind::Resources]);
-            Event::SpawnFailed { service, run, reason: SpawnFailure { kind, message: String::new() }, at }
+            let code = tape.pick(&[127, 126, 126]);
+            Event::SpawnFailed { service, run, reason: SpawnFailure { code, message: String::new() }, at }
         }
         4 | 5 => {
             let code = tape.byte();

@@ -112,32 +112,10 @@ impl Exit {
 /// Why no process came of a spawn order.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SpawnFailure {
-    /// What kind of failure, as far as a decision hangs on it.
-    pub kind: SpawnFailureKind,
+    /// The exit code it stands for, as a shell's: 127 for a command that does not exist, 126 for one that cannot be executed, or not now.
+    pub code: u8,
     /// The whole story for people: step, object, error.
     pub message: String,
-}
-
-/// Kinds of spawn failure.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum SpawnFailureKind {
-    /// The command does not exist. Exit code 127.
-    NotFound,
-    /// It exists and cannot be executed. Exit code 126.
-    NotExecutable,
-    /// The system refused for now: process, descriptor or memory limit. Exit code 126.
-    Resources,
-}
-
-impl SpawnFailureKind {
-    /// The exit code a shell would give.
-    #[must_use]
-    pub const fn code(self) -> u8 {
-        match self {
-            SpawnFailureKind::NotFound => 127,
-            SpawnFailureKind::NotExecutable | SpawnFailureKind::Resources => 126,
-        }
-    }
 }
 
 /// What one probe call found.

@@ -46,7 +46,7 @@ mod supervisor;
 mod tick;
 
 pub use action::Action;
-pub use event::{Event, Exit, Outcome, SpawnFailure, SpawnFailureKind};
+pub use event::{Event, Exit, Outcome, SpawnFailure};
 pub use id::{CallId, Incarnation, Pid, ProbeId, ServiceId, Signal, SignalSet};
 pub use log::{Entry, Next, Record, StopReason};
 pub use plan::{

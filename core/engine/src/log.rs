@@ -32,6 +32,11 @@ pub enum Entry {
         /// What comes next.
         next: Next,
     },
+    /// What a run left of its process group is gone, or given up on.
+    Swept {
+        /// What comes next.
+        next: Next,
+    },
     /// A spawn failed.
     SpawnFailed {
         /// Why.

@@ -209,7 +209,7 @@ impl Service {
     /// The exit code it stands for: its last exit's, its spawn failure's, or 0.
     pub(crate) fn code(&self) -> u8 {
         match (&self.spawn_failure, self.last_exit) {
-            (Some(failure), _) => failure.kind.code(),
+            (Some(failure), _) => failure.code,
             (None, Some(exit)) => exit.code(),
             (None, None) => 0,
         }
@@ -420,7 +420,7 @@ impl Service {
 
     pub(crate) fn on_group_gone(&mut self, cx: &mut Context<'_>, run: Incarnation) {
         match self.state {
-            State::Sweeping { run: swept, end, lasted, .. } if swept == run => self.end_sweep(cx, end, lasted),
+            State::Sweeping { run: swept, end, lasted, .. } if swept == run => self.end_sweep(cx, run, end, lasted),
             // Told for a run nobody sweeps any more, or has given up on: no news.
             State::Down
             | State::Starting { .. }
@@ -527,7 +527,7 @@ impl Service {
             }
             State::Sweeping { run, deadline, killed: true, end, lasted } if reached(deadline, cx.now) => {
                 cx.log(Some(run), Entry::GivenUpOn);
-                self.end_sweep(cx, end, lasted);
+                self.end_sweep(cx, run, end, lasted);
             }
             State::BackingOff { until } if until <= cx.now => self.spawn(cx),
             State::Down
@@ -606,8 +606,9 @@ impl Service {
         }
     }
 
-    fn end_sweep(&mut self, cx: &mut Context<'_>, end: End, lasted: Span) {
-        let (state, _) = self.decide(cx, end, lasted);
+    fn end_sweep(&mut self, cx: &mut Context<'_>, run: Incarnation, end: End, lasted: Span) {
+        let (state, next) = self.decide(cx, end, lasted);
+        cx.log(Some(run), Entry::Swept { next });
         self.enter(cx, state);
     }
 

@@ -30,8 +30,8 @@ use std::path::Path;
 
 use hilum_engine::{
     Action, CallId, Event, Exit, Incarnation, LimitAction, Outcome, Phase, Pid, Plan, ProbeId, ProbeKind, ProbePlan,
-    RestartLimit, RestartPolicy, Scope, ServiceId, ServicePlan, Signal, SignalSet, Span, SpawnFailure,
-    SpawnFailureKind, Supervisor, Tick, TtlPlan, Wall,
+    RestartLimit, RestartPolicy, Scope, ServiceId, ServicePlan, Signal, SignalSet, Span, SpawnFailure, Supervisor,
+    Tick, TtlPlan, Wall,
 };
 
 use crate::transcript::{Names, SIGNALS, span};
@@ -274,13 +274,8 @@ impl Teller {
                         Event::Exited { service, run, exit, group_left: words.flag("group-left"), at }
                     }
                     "spawn-failed" => {
-                        let kind = match words.next()? {
-                            "not-found" => SpawnFailureKind::NotFound,
-                            "not-executable" => SpawnFailureKind::NotExecutable,
-                            "resources" => SpawnFailureKind::Resources,
-                            other => return Err(format!("no kind of failure \"{other}\"")),
-                        };
-                        let reason = SpawnFailure { kind, message: "cannot execute it".to_owned() };
+                        let code = words.number("code")?.ok_or("spawn-failed needs code=N")?;
+                        let reason = SpawnFailure { code, message: "cannot execute it".to_owned() };
                         Event::SpawnFailed { service, run, reason, at }
                     }
                     other => return Err(format!("no event \"{other}\"")),

@@ -210,7 +210,7 @@ fn level_of(entry: &Entry) -> Level {
         Entry::Killed | Entry::ShutdownForced { .. } | Entry::Thawed { .. } => Level::Warn,
         Entry::Probe { passing: true, .. } => Level::Info,
         Entry::Probe { passing: false, .. } => Level::Warn,
-        Entry::SignalIgnored { .. } | Entry::Stale { .. } => Level::Debug,
+        Entry::Swept { .. } | Entry::SignalIgnored { .. } | Entry::Stale { .. } => Level::Debug,
     }
 }
 
@@ -224,6 +224,10 @@ fn describe(out: &mut String, launch: &Launch, record: &Record) {
                 Exit::Signaled(signal) => pair(out, "signal", &hilum_config::signal_name(*signal)),
             }
             pair(out, "after", &seconds(*after));
+            describe_next(out, *next);
+        }
+        Entry::Swept { next } => {
+            pair(out, "event", "swept");
             describe_next(out, *next);
         }
         Entry::SpawnFailed { reason, next } => {

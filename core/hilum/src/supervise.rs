@@ -13,8 +13,7 @@ use std::time::Duration;
 
 use hilum_config::{Drill, Group, Launch, Output, Relay as RelayKind, Voice};
 use hilum_engine::{
-    Action, Event, Exit, Incarnation, Pid, Scope, ServiceId, Signal, Span, SpawnFailure, SpawnFailureKind, Supervisor,
-    Tick, Wall,
+    Action, Event, Exit, Incarnation, Pid, Scope, ServiceId, Signal, Span, SpawnFailure, Supervisor, Tick, Wall,
 };
 use hilum_sys::child::{self, Child, Environment, Program, SpawnError, Spec};
 use hilum_sys::poll::{self, Slot};
@@ -41,6 +40,15 @@ const THAW: Span = Span::from_secs(1);
 const REPRIEVE: Span = Span::from_secs(10);
 
 /// Exit code when hilum itself cannot start: the plan or command line asks for what cannot be had.
+/// How soon after a stop signal the same one from the same sender is still the same request. **Units:** nanoseconds. timeout(1) takes
+/// microseconds between the two, or a time slice if it is interrupted; a person, or a program that waits for anything, takes longer.
+const ECHO: Span = Span::from_millis(20);
+
+/// Exit code of a command that does not exist, as a shell's.
+const NOT_FOUND: u8 = 127;
+/// Exit code of a command that cannot be executed, or not now.
+const NOT_EXECUTABLE: u8 = 126;
+
 pub(crate) const CANNOT_START: u8 = 78;
 
 /// How the terminal is handed to the first child.
@@ -76,8 +84,6 @@ struct Shell {
     orphans: u64,
     cmdline: Vec<String>,
     since: u64,
-    /// The code the tool we stand in for ends with when its command could not be started, if that is how it is.
-    failure_code: Option<u8>,
     exit: Option<u8>,
 }
 
@@ -126,7 +132,6 @@ pub(crate) fn run(mut launch: Launch, cmdline: Vec<String>) -> Result<u8, String
         orphans: 0,
         cmdline,
         since: clock::wall(),
-        failure_code: None,
         exit: None,
     };
     shell.say_addresses();
@@ -389,22 +394,19 @@ impl Shell {
                 self.notify();
             }
             Action::Log(record) => self.log.record(&self.launch, &record),
-            Action::Exit { code } => {
-                let to_zero = |code| self.launch.plan.ending.codes_to_zero.contains(&code);
-                self.exit = Some(self.failure_code.map_or(code, |own| if to_zero(own) { 0 } else { own }));
-            }
+            Action::Exit { code } => self.exit = Some(code),
         }
     }
 
     fn spawn(&mut self, service: ServiceId, run: Incarnation) -> Event {
         let at = Wall(clock::wall());
         let failed =
-            |kind, message: String| Event::SpawnFailed { service, run, reason: SpawnFailure { kind, message }, at };
+            |code, message: String| Event::SpawnFailed { service, run, reason: SpawnFailure { code, message }, at };
         let Some(plan) = self.launch.services.get(usize::from(service.0)) else {
-            return failed(SpawnFailureKind::NotFound, "bug: no such service".to_owned());
+            return failed(NOT_FOUND, "bug: no such service".to_owned());
         };
         let Some(program) = plan.command.first() else {
-            return failed(SpawnFailureKind::NotFound, "bug: the command is empty".to_owned());
+            return failed(NOT_FOUND, "bug: the command is empty".to_owned());
         };
         let mut environment = Environment::inherit();
         for name in &plan.env_remove {
@@ -425,7 +427,7 @@ impl Shell {
         }
         let streams = match Streams::open(plan.empty_input, plan.output) {
             Ok(streams) => streams,
-            Err(error) => return failed(SpawnFailureKind::Resources, format!("cannot open a pipe: {error}")),
+            Err(error) => return failed(NOT_EXECUTABLE, format!("cannot open a pipe: {error}")),
         };
         let group = match (plan.group, self.handover) {
             (Group::Shared, _) => child::Group::Shared,
@@ -442,7 +444,6 @@ impl Shell {
             ..Spec::new(Program::Search(program), &plan.command, environment)
         };
         let voice = self.launch.process.voice;
-        self.failure_code = None;
         match child::spawn(&spec).or_else(|error| spawn_script(voice, error, spec)) {
             Ok(child) => {
                 let pid = Pid(child.pid);
@@ -451,18 +452,17 @@ impl Shell {
                 Event::Spawned { service, run, pid, at }
             }
             Err(error) => {
-                let kind = match error.kind() {
-                    child::Kind::NotFound => SpawnFailureKind::NotFound,
-                    child::Kind::NotExecutable => SpawnFailureKind::NotExecutable,
-                    child::Kind::Resources => SpawnFailureKind::Resources,
+                let mut code = match error.kind() {
+                    child::Kind::NotFound => NOT_FOUND,
+                    child::Kind::NotExecutable | child::Kind::Resources => NOT_EXECUTABLE,
                 };
                 let step = if error.step == child::Step::Create { SpawnStep::Fork } else { SpawnStep::Exec };
                 let (number, text) = (error.error.raw_os_error().unwrap_or(0), description(&error.error));
-                if let Some((message, code)) = personality::spawn_failure(voice, step, program, number, &text) {
+                if let Some((message, own)) = personality::spawn_failure(voice, step, program, number, &text) {
                     self.log.fail(&message);
-                    self.failure_code = Some(code);
+                    code = own;
                 }
-                failed(kind, error.to_string())
+                failed(code, error.to_string())
             }
         }
     }

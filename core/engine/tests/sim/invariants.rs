@@ -973,7 +973,7 @@ impl<'a> Ledger<'a> {
             Event::SpawnFailed { service, reason, .. } => {
                 let life = &mut self.lives[usize::from(service.0)];
                 life.leader = Leader::Failed;
-                life.code = reason.kind.code();
+                life.code = reason.code;
                 life.pending = Some((End::SpawnFailed, 0));
             }
             Event::Exited { service, run, exit, group_left, .. } => {

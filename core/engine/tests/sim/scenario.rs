@@ -8,7 +8,7 @@ use hilum_engine::{
 };
 
 use crate::invariants::{Breach, Ledger, Step};
-use crate::transcript::{Names, exit, failure, signal, span};
+use crate::transcript::{Names, exit, signal, span};
 use crate::world::{Chance, Climate, MILLI, Machine, SECOND, World};
 
 /// Steps after which the world stops waiting for its time and sends the stop signals.
@@ -335,7 +335,7 @@ fn fact(names: &Names<'_>, event: &Event) -> String {
             format!("spawned {} run={} pid={}", names.service(*service), run.0, pid.0)
         }
         Event::SpawnFailed { service, run, reason, .. } => {
-            format!("spawn-failed {} run={} {}", names.service(*service), run.0, failure(reason.kind))
+            format!("spawn-failed {} run={} code={}", names.service(*service), run.0, reason.code)
         }
         Event::Exited { service, run, exit: how, group_left, .. } => {
             let left = if *group_left { " group-left" } else { "" };

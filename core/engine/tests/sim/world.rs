@@ -8,7 +8,7 @@ use std::collections::BinaryHeap;
 
 use hilum_engine::{
     Action, CallId, Event, Exit, Incarnation, Outcome, Pid, ProbeId, Scope, ServiceId, Signal, Span, SpawnFailure,
-    SpawnFailureKind, Status, Supervisor, Tick, Wall,
+    Status, Supervisor, Tick, Wall,
 };
 
 pub(crate) const MILLI: u64 = 1_000_000;
@@ -297,12 +297,8 @@ impl World {
     fn spawn(&mut self, service: ServiceId, run: Incarnation) -> Event {
         let at = self.wall();
         if self.chance.one_in(self.climate.spawn_failure) {
-            let kind = self.chance.pick(&[
-                SpawnFailureKind::NotFound,
-                SpawnFailureKind::NotExecutable,
-                SpawnFailureKind::Resources,
-            ]);
-            return Event::SpawnFailed { service, run, reason: SpawnFailure { kind, message: "no".to_owned() }, at };
+            let code = self.chance.pick(&[127, 126, 126]);
+            return Event::SpawnFailed { service, run, reason: SpawnFailure { code, message: "no".to_owned() }, at };
         }
         let temper = self.temper();
         let mut members = Vec::new();

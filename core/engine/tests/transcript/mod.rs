@@ -2,9 +2,7 @@
 
 use std::fmt::Write as _;
 
-use hilum_engine::{
-    Action, Entry, Exit, Incarnation, Next, Plan, Scope, ServiceId, Signal, Span, SpawnFailureKind, StopReason,
-};
+use hilum_engine::{Action, Entry, Exit, Incarnation, Next, Plan, Scope, ServiceId, Signal, Span, StopReason};
 
 /// The words for the numbers of one plan.
 pub(crate) struct Names<'a>(pub(crate) &'a Plan);
@@ -71,8 +69,9 @@ impl Names<'_> {
             Entry::Exited { exit: how, after, next: then } => {
                 format!("exited {} after={} next={}", exit(*how), span(*after), next(*then))
             }
+            Entry::Swept { next: then } => format!("swept next={}", next(*then)),
             Entry::SpawnFailed { reason, next: then } => {
-                format!("spawn-failed {} {:?} next={}", failure(reason.kind), reason.message, next(*then))
+                format!("spawn-failed code={} {:?} next={}", reason.code, reason.message, next(*then))
             }
             Entry::Stopping { reason, signal: sent } => {
                 let reason = match reason {
@@ -143,15 +142,6 @@ pub(crate) fn exit(exit: Exit) -> String {
     match exit {
         Exit::Code(code) => format!("code={code}"),
         Exit::Signaled(by) => format!("signal={}", signal(by)),
-    }
-}
-
-/// A kind of spawn failure.
-pub(crate) fn failure(kind: SpawnFailureKind) -> &'static str {
-    match kind {
-        SpawnFailureKind::NotFound => "not-found",
-        SpawnFailureKind::NotExecutable => "not-executable",
-        SpawnFailureKind::Resources => "resources",
     }
 }
 
