@@ -1,13 +1,14 @@
 //! The shell around the engine: wait, make events of what happened, hand them to the engine, carry out its actions.
 //!
 //! One thread, one `ppoll` over a handful of descriptors, one deadline. The shell decides nothing about services: that is the engine's. It never
-//! waits for anything but that `ppoll`, and with nothing due it sleeps until something happens.
+//! waits for anything but that `ppoll` (or for a signal, where signals are all there is), and with nothing due it sleeps until something happens.
 //!
 //! There is no async runtime here. PID 1 has few descriptors and a single thread of decisions; `ppoll` serves both with no allocation, no
 //! extra descriptor and no wake-up of its own. The workers, which hold many connections and calls at once, are on tokio.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use hilum_sys::child::{self, Child, Environment, Program, SpawnError, Spec};
 use hilum_sys::poll::{self, Slot};
 use hilum_sys::process::{self, Target};
 use hilum_sys::reap::{self, Change, Peek};
-use hilum_sys::signal::{SignalFd, block};
+use hilum_sys::signal::{Arrived, SignalFd, block};
 use hilum_sys::{clock, crash, executable, signal, terminal};
 
 use crate::broker::{self, Broker};
@@ -39,7 +40,6 @@ const THAW: Span = Span::from_secs(1);
 /// hour that ends while the machine is slow for a second would become two.
 const REPRIEVE: Span = Span::from_secs(10);
 
-/// Exit code when hilum itself cannot start: the plan or command line asks for what cannot be had.
 /// How soon after a stop signal the same one from the same sender is still the same request. **Units:** nanoseconds. timeout(1) takes
 /// microseconds between the two, or a time slice if it is interrupted; a person, or a program that waits for anything, takes longer.
 const ECHO: Span = Span::from_millis(20);
@@ -49,6 +49,7 @@ const NOT_FOUND: u8 = 127;
 /// Exit code of a command that cannot be executed, or not now.
 const NOT_EXECUTABLE: u8 = 126;
 
+/// Exit code when hilum itself cannot start: the plan or command line asks for what cannot be had.
 pub(crate) const CANNOT_START: u8 = 78;
 
 /// How the terminal is handed to the first child.
@@ -65,6 +66,8 @@ enum Handover {
 /// Everything the loop needs.
 #[derive(Debug)]
 struct Shell {
+    /// Our own.
+    pid: i32,
     launch: Launch,
     supervisor: Supervisor,
     /// When this turn of the loop began.
@@ -77,6 +80,10 @@ struct Shell {
     history: History,
     /// Facts that carrying out an action made, not yet told to the engine.
     events: VecDeque<Event>,
+    /// The last stop signal from the process that started us, and when it came.
+    last_from_parent: Option<(Signal, Tick)>,
+    /// Whether a child may have ended or stopped that was not looked at.
+    children_changed: bool,
     handover: Handover,
     awaits_descendants: bool,
     notify: Option<OsString>,
@@ -115,6 +122,7 @@ pub(crate) fn run(mut launch: Launch, cmdline: Vec<String>) -> Result<u8, String
     let supervisor =
         Supervisor::new(launch.plan.clone(), clock::monotonic() ^ u64::from(process::pid().unsigned_abs()));
     let mut shell = Shell {
+        pid: process::pid(),
         broker: Broker::new(&launch, for_workers),
         history: History::new(&launch),
         launch,
@@ -125,6 +133,9 @@ pub(crate) fn run(mut launch: Launch, cmdline: Vec<String>) -> Result<u8, String
         log,
         relays: Vec::new(),
         events: VecDeque::new(),
+        last_from_parent: None,
+        // Those we had before our exec.
+        children_changed: true,
         handover,
         awaits_descendants: false,
         notify,
@@ -183,6 +194,18 @@ fn plan_handover(launch: &Launch) -> Handover {
 }
 
 impl Shell {
+    /// The broker, and what it needs of the rest.
+    fn lend(&mut self) -> (&mut Broker, broker::Context<'_>) {
+        let cx = broker::Context {
+            launch: &self.launch,
+            listeners: self.listeners.as_ref(),
+            now: self.now,
+            log: &mut self.log,
+            events: &mut self.events,
+        };
+        (&mut self.broker, cx)
+    }
+
     /// Waits for something to happen and deals with it.
     fn turn(&mut self, signals: &SignalFd) {
         let asked = [self.supervisor.next_deadline(), self.broker.next_deadline()].into_iter().flatten().min();
@@ -199,19 +222,14 @@ impl Shell {
             self.tell(Event::Thawed { gap });
         }
         // Signals first: a stop must not wait behind a worker's chatter.
-    /// The broker, and what it needs of the rest.
-    fn lend(&mut self) -> (&mut Broker, broker::Context<'_>) {
-        let cx = broker::Context {
-            launch: &self.launch,
-            listeners: self.listeners.as_ref(),
-            now: self.now,
-            log: &mut self.log,
-            events: &mut self.events,
-        };
-        (&mut self.broker, cx)
-    }
-
-        self.take_signals(signals);
+        if let Some(arrived) = ready.signal {
+            self.on_signal(arrived);
+        }
+        while ready.signals
+            && let Ok(Some(arrived)) = signals.read()
+        {
+            self.on_signal(arrived);
+        }
         self.reap();
         if ready.log {
             self.log.flush();
@@ -230,16 +248,15 @@ impl Shell {
             self.tell(Event::Due);
         }
         self.settle();
-        if self.awaits_descendants {
-            // There may be none to tell us of its end.
-            self.reap();
-        }
+        // What was just awaited may be gone already.
+        self.reap();
         self.report();
     }
 
     fn wait(&self, signals: &SignalFd, deadline: Option<Tick>) -> Ready {
-        let stderr = std::io::stderr();
-        let mut slots = vec![Slot::new(signals.as_fd(), true, false)];
+        let stderr = io::stderr();
+        let mut slots = Vec::new();
+        let log_from = slots.len();
         if self.log.wants_write() {
             slots.push(Slot::new(stderr.as_fd(), false, true));
         }
@@ -254,35 +271,57 @@ impl Shell {
             slots.extend(self.relays.iter().map(|relay| Slot::new(relay.as_fd(), true, false)));
         }
         let timeout = deadline.map(|at| Duration::from_nanos(at.since(now()).0));
+        if slots.is_empty() {
+            // An error would be a bug of ours, as below.
+            return Ready { signal: signals.wait(timeout).unwrap_or_default(), ..Ready::default() };
+        }
+        let signals_at = slots.len();
+        slots.push(Slot::new(signals.as_fd(), true, false));
         // An error here would be a bug in the slots; the next turn finds the same and the services run on.
         let _ = poll::wait(&mut slots, timeout);
         let fired = |at: usize| slots.get(at).is_some_and(|slot| slot.readable() || slot.writable());
         Ready {
-            log: workers_from == 2 && fired(1),
+            signal: None,
+            signals: fired(signals_at),
+            log: (log_from..workers_from).any(fired),
             workers: workers.into_iter().zip(workers_from..).filter(|(_, at)| fired(*at)).map(|(i, _)| i).collect(),
-            relays: (relays_from..slots.len()).any(fired),
+            relays: (relays_from..signals_at).any(fired),
         }
     }
 
-    fn take_signals(&mut self, signals: &SignalFd) {
-        while let Ok(Some(arrived)) = signals.read() {
-            match Signal(arrived.signal) {
-                Signal::CHLD => {}
-                // Our own write to a pipe that nobody reads (SIGPIPE) is not the services' business.
-                _ if arrived.pid == process::pid() => {}
-                Signal::USR2 if self.launch.process.drill.is_some() => self.drill(),
-                signal => self.tell(Event::SignalArrived { signal }),
-            }
+    fn on_signal(&mut self, arrived: Arrived) {
+        match Signal(arrived.signal) {
+            Signal::CHLD => self.children_changed = true,
+            // Our own write to a pipe that nobody reads (SIGPIPE) is not the services' business.
+            _ if arrived.pid == self.pid => {}
+            Signal::USR2 if self.launch.process.drill.is_some() => self.drill(),
+            signal if self.is_echo(signal, arrived.pid) => {}
+            signal => self.tell(Event::SignalArrived { signal }),
         }
+    }
+
+    /// Whether this is the stop signal that our parent has just sent, once more: timeout(1) sends it to its child, and then to the whole
+    /// process group, where that child is. It is not somebody's impatience.
+    fn is_echo(&mut self, signal: Signal, sender: i32) -> bool {
+        if sender == 0 || !self.launch.plan.signals.stop.contains(signal) || sender != process::parent() {
+            return false;
+        }
+        let last = self.last_from_parent.replace((signal, self.now));
+        last.is_some_and(|(before, at)| before == signal && self.now.since(at) < ECHO)
     }
 
     /// Reaps every child that has ended, telling whose it was before its pid can mean another.
     fn reap(&mut self) {
-        loop {
+        // Every end and stop of a child is told by a SIGCHLD; without one there is no call to make. Whether any is left is told by none.
+        while self.children_changed || self.awaits_descendants {
             let peeked = match reap::peek() {
                 Ok(Peek::Child(peeked)) => peeked,
-                Ok(Peek::NoneReady) => break,
+                Ok(Peek::NoneReady) => {
+                    self.children_changed = false;
+                    break;
+                }
                 Ok(Peek::NoChildren) => {
+                    self.children_changed = false;
                     if std::mem::take(&mut self.awaits_descendants) {
                         self.tell(Event::DescendantsGone);
                     }
@@ -336,6 +375,9 @@ impl Shell {
     /// Tells the engine the facts that wait, in order, and carries out what it answers. A fact that an action makes (a process spawned, a call
     /// refused) is told before anything else is looked at, so no exit can overtake the news of its spawn.
     fn settle(&mut self) {
+        if self.events.is_empty() {
+            return;
+        }
         let mut actions = Vec::new();
         while let Some(event) = self.events.pop_front() {
             let ended = match &event {
@@ -349,7 +391,9 @@ impl Shell {
                 self.history.note(&self.launch, index, run, exit, status);
             }
             // What there is to say is said last: no signal and no spawn waits for a log line.
-            actions.sort_by_key(|action| matches!(action, Action::Log(_)));
+            for action in actions.extract_if(.., |action| !matches!(action, Action::Log(_))) {
+                self.perform(action);
+            }
             for action in actions.drain(..) {
                 self.perform(action);
             }
@@ -546,7 +590,7 @@ impl Shell {
         }
     }
 
-    fn say_signal_failed(&mut self, signal: Signal, error: &std::io::Error) {
+    fn say_signal_failed(&mut self, signal: Signal, error: &io::Error) {
         let mut pairs = String::new();
         pair(&mut pairs, "event", "signal-failed");
         pair(&mut pairs, "signal", &hilum_config::signal_name(signal));
@@ -566,8 +610,12 @@ impl Shell {
 }
 
 /// What a wait came to.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Ready {
+    /// A signal that was awaited alone.
+    signal: Option<Arrived>,
+    /// There are signals to read.
+    signals: bool,
     log: bool,
     workers: Vec<usize>,
     relays: bool,
@@ -582,7 +630,7 @@ struct Streams {
 }
 
 impl Streams {
-    fn open(empty_input: bool, output: Output) -> std::io::Result<Streams> {
+    fn open(empty_input: bool, output: Output) -> io::Result<Streams> {
         let mut streams = Streams::default();
         if empty_input {
             // The read end of a pipe nobody can write to: end of file, without a /dev/null that may not be there.
@@ -628,7 +676,7 @@ fn spawn_script(voice: Voice, error: SpawnError, spec: Spec<'_>) -> Result<Child
 }
 
 /// The description of an error without the number std adds.
-fn description(error: &std::io::Error) -> String {
+fn description(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }

@@ -134,7 +134,7 @@ extern "C" fn on_fault(number: c_int, info: *mut libc::siginfo_t, _context: *mut
     become_last_resort(format_args!("{name}"));
 }
 
-/// The name, without the allocation of `signal::name`.
+/// The name of a signal that a fault raises; a crash allocates nothing.
 fn fault_name(number: c_int) -> &'static str {
     match number {
         libc::SIGSEGV => "SIGSEGV",

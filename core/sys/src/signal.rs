@@ -1,4 +1,4 @@
-//! Signals: the mask, reading them from a descriptor, names and numbers, dispositions.
+//! Signals: the mask, waiting for them and reading them from a descriptor, dispositions. Their names are the configuration's.
 //!
 //! All signals that can wait are blocked for good and read from a [`SignalFd`]. Those a fault raises are not: a fault whose signal is
 //! blocked ends the process at once (sigprocmask(2)), and the `crash` module wants to act first. When another process sends one of
@@ -7,13 +7,13 @@
 //! Masks go to the kernel directly, as its 64-bit sets: the C library keeps signals 32 to 34 to itself, PID 1 must forward them too.
 //! This module does not send signals to others; that is `process`.
 
-use std::borrow::Cow;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use libc::c_long;
+use libc::{c_long, siginfo_t};
 
 /// Highest signal number on every architecture hilum is built for.
 pub const MAX: u8 = 64;
@@ -24,10 +24,6 @@ const SET_SIZE: usize = size_of::<u64>();
 /// The real-time signal that carries a fault signal which came from outside to the [`SignalFd`]. Shared with nobody: a real
 /// one of this number is told apart by its sender and code.
 pub(crate) const CARRIER: u8 = MAX;
-
-/// Numbers programs use for the ends of the real-time range: glibc keeps 32 and 33 for itself, and `docker kill -s RTMIN+3` or systemd
-/// count from here, whatever the C library hilum is linked with.
-const RTMIN: u8 = 34;
 
 const fn bit(signal: u8) -> u64 {
     if signal == 0 || signal > MAX { 0 } else { 1 << (signal - 1) }
@@ -91,16 +87,23 @@ pub fn block() -> io::Result<Mask> {
 ///
 /// **Source:** rt_sigtimedwait(2).
 pub(crate) fn take(wanted: &[i32], timeout: Duration) -> io::Result<Option<u8>> {
-    let mask = set(wanted);
-    let seconds = c_long::try_from(timeout.as_secs()).unwrap_or(c_long::MAX);
-    let nanos = c_long::from(timeout.subsec_nanos().cast_signed());
-    let limit: [c_long; 2] = [seconds, nanos];
-    let (wanted, info, limit) = (&raw const mask, std::ptr::null_mut::<libc::siginfo_t>(), limit.as_ptr());
-    // SAFETY: rt_sigtimedwait(2) reads `SET_SIZE` bytes of mask and one old-style timespec, two longs, both alive here; a
-    // null info pointer is allowed.
-    let signal = unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, wanted, info, limit, SET_SIZE) };
+    Ok(timed_wait(set(wanted), Some(timeout))?.and_then(|info| u8::try_from(info.si_signo).ok()))
+}
+
+/// Takes a pending signal of `mask`; `None` when the time is over or a handler ran. Without a time-out it waits for ever.
+fn timed_wait(mask: u64, timeout: Option<Duration>) -> io::Result<Option<siginfo_t>> {
+    let limit: Option<[c_long; 2]> = timeout.map(|timeout| {
+        [c_long::try_from(timeout.as_secs()).unwrap_or(c_long::MAX), timeout.subsec_nanos().cast_signed().into()]
+    });
+    let limit = limit.as_ref().map_or(std::ptr::null(), |limit| limit.as_ptr());
+    let mut info = MaybeUninit::<siginfo_t>::zeroed();
+    let (wanted, filled) = (&raw const mask, info.as_mut_ptr());
+    // SAFETY: rt_sigtimedwait(2) reads `SET_SIZE` bytes of mask and, unless null, one old-style timespec, two longs, and writes one
+    // siginfo; all are alive here.
+    let signal = unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, wanted, filled, limit, SET_SIZE) };
     match outcome(signal) {
-        Ok(signal) => Ok(u8::try_from(signal).ok()),
+        // SAFETY: a siginfo is numbers and pointers, for which all zeroes are valid, and the kernel has written over some.
+        Ok(_) => Ok(Some(unsafe { info.assume_init() })),
         Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINTR)) => Ok(None),
         Err(error) => Err(error),
     }
@@ -117,10 +120,8 @@ pub struct SignalFd {
 pub struct Arrived {
     /// Its number.
     pub signal: u8,
-    /// The sender's process, 0 if unknown or outside of our pid namespace.
+    /// The process that sent it; 0 if it is outside of our pid namespace, or if the kernel sent it (a terminal, a timer, a child's end).
     pub pid: i32,
-    /// Whether the kernel itself sent it (a terminal, a timer, a child's end) and not a process.
-    pub from_kernel: bool,
 }
 
 impl SignalFd {
@@ -137,6 +138,23 @@ impl SignalFd {
         let fd = RawFd::try_from(outcome(fd)?).map_err(io::Error::other)?;
         // SAFETY: signalfd4(2) returned a new descriptor (`outcome` let no error pass) that nobody else knows of.
         Ok(SignalFd { descriptor: unsafe { OwnedFd::from_raw_fd(fd) } })
+    }
+
+    /// Waits for the next signal, at most `timeout`; without one for ever. For when there is nothing else to wait for: it is one system
+    /// call where polling and reading are two. `None` when the time is over, or earlier when a signal handler ran.
+    ///
+    /// **Source:** rt_sigtimedwait(2).
+    pub fn wait(&self, timeout: Option<Duration>) -> io::Result<Option<Arrived>> {
+        let Some(info) = timed_wait(ROUTED, timeout)? else { return Ok(None) };
+        // With these codes the kernel fills in both; with others their place may hold something else.
+        let sent = matches!(info.si_code, libc::SI_USER | libc::SI_QUEUE | libc::SI_TKILL);
+        // SAFETY: a union of plain numbers and pointers, all zero where the kernel has not written.
+        let pid = if sent { unsafe { info.si_pid() } } else { 0 };
+        // SAFETY: as above.
+        let value = unsafe { info.si_value() }.sival_ptr.addr();
+        // Of the union `sigval` the integer: its first four bytes.
+        let value = value.to_ne_bytes().first_chunk().map_or(0, |bytes| i32::from_ne_bytes(*bytes));
+        Ok(Some(Arrived::new(info.si_signo, info.si_code, pid, value)))
     }
 
     /// The next signal, or `None` when none is pending.
@@ -178,15 +196,23 @@ fn arrived(record: &[u8]) -> Arrived {
     let code = field(record, std::mem::offset_of!(libc::signalfd_siginfo, ssi_code));
     let pid = field(record, std::mem::offset_of!(libc::signalfd_siginfo, ssi_pid));
     let value = field(record, std::mem::offset_of!(libc::signalfd_siginfo, ssi_int));
-    let signal = u8::try_from(signal).unwrap_or(0);
-    if signal == CARRIER {
-        let from_ourselves = code == libc::SI_QUEUE && pid == crate::process::pid();
-        let carried = unpack(value).filter(|_| from_ourselves).or_else(|| Some((take_unqueued()?, 0)));
-        if let Some((signal, pid)) = carried {
-            return Arrived { signal, pid, from_kernel: false };
+    // A positive code is the kernel's, and the pid then that of the child it tells of.
+    Arrived::new(signal, code, if code > 0 { 0 } else { pid }, value)
+}
+
+impl Arrived {
+    /// **Source:** the fields of sigaction(2)'s `siginfo_t`.
+    fn new(signal: i32, code: i32, pid: i32, value: i32) -> Arrived {
+        let signal = u8::try_from(signal).unwrap_or(0);
+        if signal == CARRIER {
+            let from_ourselves = code == libc::SI_QUEUE && pid == crate::process::pid();
+            let carried = unpack(value).filter(|_| from_ourselves).or_else(|| Some((take_unqueued()?, 0)));
+            if let Some((signal, pid)) = carried {
+                return Arrived { signal, pid };
+            }
         }
+        Arrived { signal, pid }
     }
-    Arrived { signal, pid, from_kernel: code > 0 }
 }
 
 /// A fault signal from outside and its sender in the 32 bits that a queued signal carries. A pid has at most 22 bits
@@ -217,89 +243,6 @@ fn take_unqueued() -> Option<u8> {
         let _told = crate::process::kill(crate::process::pid(), CARRIER.into());
     }
     Some(signal)
-}
-
-/// Names of signals 1 to 31, as on every architecture hilum is built for.
-const NAMES: [&str; 31] = [
-    "SIGHUP",
-    "SIGINT",
-    "SIGQUIT",
-    "SIGILL",
-    "SIGTRAP",
-    "SIGABRT",
-    "SIGBUS",
-    "SIGFPE",
-    "SIGKILL",
-    "SIGUSR1",
-    "SIGSEGV",
-    "SIGUSR2",
-    "SIGPIPE",
-    "SIGALRM",
-    "SIGTERM",
-    "SIGSTKFLT",
-    "SIGCHLD",
-    "SIGCONT",
-    "SIGSTOP",
-    "SIGTSTP",
-    "SIGTTIN",
-    "SIGTTOU",
-    "SIGURG",
-    "SIGXCPU",
-    "SIGXFSZ",
-    "SIGVTALRM",
-    "SIGPROF",
-    "SIGWINCH",
-    "SIGIO",
-    "SIGPWR",
-    "SIGSYS",
-];
-
-/// Other names people use.
-const ALIASES: [(&str, u8); 4] = [("IOT", 6), ("CLD", 17), ("POLL", 29), ("UNUSED", 31)];
-
-/// The name of a signal: `SIGTERM`, `SIGRTMIN+3`, `SIG32` for the two the C library keeps; `None` outside of 1 to 64.
-#[must_use]
-pub fn name(signal: u8) -> Option<Cow<'static, str>> {
-    match signal {
-        0 => None,
-        1..=31 => NAMES.get(usize::from(signal) - 1).copied().map(Cow::Borrowed),
-        32..=33 => Some(Cow::Owned(format!("SIG{signal}"))),
-        RTMIN => Some(Cow::Borrowed("SIGRTMIN")),
-        35..=63 => Some(Cow::Owned(format!("SIGRTMIN+{}", signal - RTMIN))),
-        MAX => Some(Cow::Borrowed("SIGRTMAX")),
-        _ => None,
-    }
-}
-
-/// The number of a signal by name or number, in any case, with or without `SIG`: `TERM`, `sigterm`, `15`, `RTMIN+3`, `RTMAX-1`.
-/// `None` for anything that is not a signal from 1 to 64.
-#[must_use]
-pub fn number(name: &str) -> Option<u8> {
-    let upper = name.to_ascii_uppercase();
-    let short = upper.strip_prefix("SIG").unwrap_or(&upper);
-    let in_range = |number: u8, from: u8| (from..=MAX).contains(&number).then_some(number);
-    if let Some(offset) = short.strip_prefix("RTMIN") {
-        return in_range(RTMIN.checked_add(distance(offset, '+')?)?, RTMIN);
-    }
-    if let Some(offset) = short.strip_prefix("RTMAX") {
-        return in_range(MAX.checked_sub(distance(offset, '-')?)?, RTMIN);
-    }
-    if let Some(number) = digits(short) {
-        return in_range(number, 1);
-    }
-    let known = NAMES.iter().position(|known| known.strip_prefix("SIG") == Some(short));
-    let known = known.and_then(|index| u8::try_from(index + 1).ok());
-    known.or_else(|| ALIASES.iter().find(|(alias, _)| *alias == short).map(|(_, number)| *number))
-}
-
-/// The number after the sign, 0 for nothing at all.
-fn distance(offset: &str, sign: char) -> Option<u8> {
-    if offset.is_empty() { Some(0) } else { digits(offset.strip_prefix(sign)?) }
-}
-
-/// Digits only: `parse` alone would take a sign.
-fn digits(text: &str) -> Option<u8> {
-    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }
 
 /// Stops this process until SIGCONT, as job control asks for. Without effect on the first process of a pid namespace.
@@ -371,51 +314,7 @@ pub fn default(signal: u8) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{FAULTS, MAX, name, number, pack, unpack};
-
-    #[test]
-    fn every_number_has_a_name_that_leads_back() {
-        for signal in 1..=MAX {
-            let name = name(signal).unwrap_or_default();
-            assert_eq!(number(&name), Some(signal), "{name}");
-            assert_eq!(number(&name.to_ascii_lowercase()), Some(signal), "{name}");
-            assert_eq!(number(&signal.to_string()), Some(signal));
-        }
-        assert_eq!((name(0), name(65), name(255)), (None, None, None));
-    }
-
-    #[test]
-    fn names_are_taken_as_people_write_them() {
-        let cases =
-            [("TERM", 15), ("SigTerm", 15), ("RTMIN+3", 37), ("SIGRTMAX-1", 63), ("rtmin", 34), ("IOT", 6), ("09", 9)];
-        for (text, expected) in cases {
-            assert_eq!(number(text), Some(expected), "{text}");
-        }
-        let wrong = [
-            "",
-            "SIG",
-            "0",
-            "65",
-            "256",
-            "+9",
-            "-9",
-            "TERMS",
-            "SIGSIGTERM",
-            "RTMIN+31",
-            "RTMIN-1",
-            "RTMAX+1",
-            "RTMAX-31",
-            "RTMIN+",
-            "RTMIN++1",
-            "RTMAX-",
-            "9 ",
-            "TERM\0",
-            "１５",
-        ];
-        for text in wrong {
-            assert_eq!(number(text), None, "{text:?}");
-        }
-    }
+    use super::{FAULTS, pack, unpack};
 
     #[test]
     fn a_carried_fault_signal_survives_the_trip_and_nothing_else_does() {

@@ -1,12 +1,13 @@
 //! Signals reach whom they should, as what they should, and none is lost.
 
-use std::process::Stdio;
-use std::time::Instant;
+use std::io::Write as _;
+use std::process::{ChildStdin, Stdio};
+use std::time::{Duration, Instant};
 
-use crate::stage::boot::{Place, ended, eventually};
+use crate::stage::boot::{Place, ended, eventually, pass};
 use crate::stage::failure::{Context as _, holds, same};
-use crate::stage::peek;
 use crate::stage::{Boot, Check, DEADLINE, Failure, Init, fail, fixture, tool};
+use crate::stage::{peek, program};
 
 const HUP: u8 = 1;
 const INT: u8 = 2;
@@ -139,6 +140,38 @@ fn the_second_stop_signal_kills() -> Check {
         same("exit code", init.wait()?, 137)?;
     }
     Ok(())
+}
+
+/// A shell with hilum as its child, as timeout(1) has it: it runs the script with hilum's pid in `$!`, and each `read` in it waits for a line
+/// from here.
+fn parent(script: &str) -> Result<(Init, ChildStdin), Failure> {
+    let script = format!("\"$@\" & read go; {script}; wait $!");
+    let (hilum, fixture) = (program::hilum(), fixture()?);
+    let words = ["-c", &script, "sh", &hilum, "init", "--", &fixture, "trap", "12:99"];
+    let mut shell = Boot::program(&tool("sh", "dash")?, &words).ordinary().stdin(Stdio::piped()).start()?;
+    let mut keyboard = shell.stdin().context("standard input is a pipe")?;
+    shell.line_from("ready")?;
+    writeln!(keyboard)?;
+    Ok((shell, keyboard))
+}
+
+#[test]
+fn what_timeout_sends_twice_is_one_stop() -> Check {
+    let (mut shell, mut keyboard) = parent("kill -TERM $!; kill -TERM $!; read go; kill -USR2 $!")?;
+    shell.expect_line("signal 15")?;
+    writeln!(keyboard)?;
+    shell.expect_line("signal 12")?;
+    same("exit code", shell.wait()?, 99)
+}
+
+#[test]
+fn a_parent_s_second_stop_signal_kills_too() -> Check {
+    let (mut shell, mut keyboard) = parent("kill -TERM $!; read go; kill -TERM $!")?;
+    shell.expect_line("signal 15")?;
+    // Longer than timeout(1) takes between its two.
+    pass(Duration::from_millis(50))?;
+    writeln!(keyboard)?;
+    same("exit code", shell.wait()?, 137)
 }
 
 #[test]
