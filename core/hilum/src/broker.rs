@@ -89,6 +89,8 @@ struct Slot {
     start_at: Option<Tick>,
     losses: VecDeque<Tick>,
     replaced: u64,
+    /// What the process could not give up of its rights.
+    refused: Vec<String>,
 }
 
 /// A probe call that has not been answered.
@@ -162,7 +164,8 @@ impl Broker {
     /// Places for all workers the launch needs; starts none.
     #[must_use]
     pub(crate) fn new(launch: &Launch, executable: OwnedFd) -> Broker {
-        let slot = |role| Slot { role, live: None, start_at: None, losses: VecDeque::new(), replaced: 0 };
+        let slot =
+            |role| Slot { role, live: None, start_at: None, losses: VecDeque::new(), replaced: 0, refused: Vec::new() };
         let mut slots = Vec::new();
         if launch.status.is_some() {
             slots.push(slot(Role::Status));
@@ -250,6 +253,7 @@ impl Broker {
             },
             pid: slot.live.as_ref().map(|live| live.child.pid),
             replaced: slot.replaced,
+            refused: slot.refused.clone(),
         });
         (plugins.collect(), workers.collect())
     }
@@ -532,8 +536,8 @@ impl Broker {
         let Some(role) = self.slots.get(slot).map(|slot| slot.role) else { return };
         match role {
             Role::Status => match hilum_wire::decode::<FromStatus>(frame) {
-                Ok(FromStatus::Hello { version }) => {
-                    if self.greet(slot, version, &ToStatus::Hello { version: VERSION }, cx) {
+                Ok(FromStatus::Hello { version, refused }) => {
+                    if self.greet(slot, version, refused, &ToStatus::Hello { version: VERSION }, cx) {
                         self.stale = true;
                     }
                 }
@@ -555,8 +559,8 @@ impl Broker {
             broker.plugins.get(usize::from(plugin)).is_some_and(|plugin| plugin.slot == slot)
         };
         match message {
-            FromSandbox::Hello { version } => {
-                if self.greet(slot, version, &ToSandbox::Hello { version: VERSION }, cx) {
+            FromSandbox::Hello { version, refused } => {
+                if self.greet(slot, version, refused, &ToSandbox::Hello { version: VERSION }, cx) {
                     for index in 0..self.plugins.len() {
                         let here = self
                             .plugins
@@ -639,7 +643,14 @@ impl Broker {
     }
 
     /// Checks a worker's version and answers its hello.
-    fn greet<T: serde::Serialize>(&mut self, slot: usize, version: u32, hello: &T, cx: &mut Context<'_>) -> bool {
+    fn greet<T: serde::Serialize>(
+        &mut self,
+        slot: usize,
+        version: u32,
+        refused: Vec<String>,
+        hello: &T,
+        cx: &mut Context<'_>,
+    ) -> bool {
         if version != VERSION {
             let why = format!(
                 "speaks protocol {version}, PID 1 speaks {VERSION}: the executable was replaced; restart the container"
@@ -647,7 +658,16 @@ impl Broker {
             self.abandon(slot, &why, cx);
             return false;
         }
-        if let Some(live) = self.slots.get_mut(slot).and_then(|slot| slot.live.as_mut()) {
+        let Some(place) = self.slots.get_mut(slot) else { return false };
+        for what in &refused {
+            let mut pairs = String::new();
+            pair(&mut pairs, "role", place.role.word());
+            pair(&mut pairs, "event", "worker-less-confined");
+            pair(&mut pairs, "what", what);
+            cx.log.say(Level::Warn, &pairs);
+        }
+        place.refused = refused;
+        if let Some(live) = &mut place.live {
             live.greeted = true;
             live.hello_by = None;
         }

@@ -36,13 +36,9 @@ fn number(word: &OsString) -> i32 {
     word.to_str().and_then(|word| word.parse().ok()).unwrap_or(0)
 }
 
-/// What the environment does not let us give up is said, not fatal: a container without the right to change users has none to abuse.
-fn give_up_rights(parent: i32) {
-    for refused in confine::worker(None, parent) {
-        let line =
-            format!("level=warn event=worker-less-confined what=\"{}\" error=\"{}\"\n", refused.what, refused.error);
-        let _ = hilum_sys::output::Output::stderr().write(line.as_bytes());
-    }
+/// What the environment does not let us give up is said to PID 1, not fatal: a container without the right to change users has none to abuse.
+fn give_up_rights(parent: i32) -> Vec<String> {
+    confine::worker(None, parent).iter().map(|refused| format!("{}: {}", refused.what, refused.error)).collect()
 }
 
 fn take(number: i32) -> Result<OwnedFd, String> {
@@ -58,12 +54,12 @@ fn status(parent: i32, count: i32) -> Result<(), String> {
     let first = CHANNEL_DESCRIPTOR + 1;
     let listeners = (first..first.saturating_add(count)).map(take).collect::<Result<Vec<_>, _>>()?;
     hilum_sys::process::raise_descriptor_limit();
-    give_up_rights(parent);
-    hilum_status::serve(channel, listeners).map_err(|error| error.to_string())
+    let refused = give_up_rights(parent);
+    hilum_status::serve(channel, listeners, refused).map_err(|error| error.to_string())
 }
 
 fn sandbox(parent: i32) -> Result<(), String> {
     let channel = channel()?;
-    give_up_rights(parent);
-    hilum_sandbox::serve(channel).map_err(|error| error.to_string())
+    let refused = give_up_rights(parent);
+    hilum_sandbox::serve(channel, refused).map_err(|error| error.to_string())
 }

@@ -14,5 +14,5 @@ fn main() -> Result<(), Box<dyn Error>> {
         std::env::set_current_dir("/")?;
     }
     let channel = Channel::from_descriptor(io::stdin().as_fd().try_clone_to_owned()?);
-    Ok(serve(channel)?)
+    Ok(serve(channel, Vec::new())?)
 }

@@ -109,10 +109,16 @@ mod tests {
     #[test]
     fn a_frame_that_is_not_taken_stays_first() {
         let outbox = Outbox::default();
-        outbox.push(&FromSandbox::Hello { version: 1 });
-        outbox.push(&FromSandbox::Hello { version: 2 });
+        outbox.push(&FromSandbox::Hello { version: 1, refused: Vec::new() });
+        outbox.push(&FromSandbox::Hello { version: 2, refused: Vec::new() });
         assert_eq!(outbox.flush(|_| Err("full")), Err("full"));
-        assert_eq!(drain(&outbox), [FromSandbox::Hello { version: 1 }, FromSandbox::Hello { version: 2 }]);
+        assert_eq!(
+            drain(&outbox),
+            [
+                FromSandbox::Hello { version: 1, refused: Vec::new() },
+                FromSandbox::Hello { version: 2, refused: Vec::new() }
+            ]
+        );
         assert!(outbox.is_empty());
     }
 
@@ -130,7 +136,7 @@ mod tests {
         let said = format!("{seen:?}");
         assert!(said.contains(&format!("{} log lines", FULL - ROOM_FOR_LOGS)) && said.contains("after"), "{said}");
         for _ in 0..FULL {
-            outbox.push(&FromSandbox::Hello { version: 1 });
+            outbox.push(&FromSandbox::Hello { version: 1, refused: Vec::new() });
         }
         assert!(outbox.is_full());
     }

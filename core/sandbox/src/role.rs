@@ -75,12 +75,12 @@ impl std::error::Error for ServeError {
     }
 }
 
-/// Serves PID 1 at the other end of `channel` until it closes it.
+/// Serves PID 1 at the other end of `channel` until it closes it. `refused` is what confinement could not take, for its log.
 ///
 /// **Order:** once, as the last thing the process does, after it confined itself.
 ///
 /// **Errors:** [`ServeError`]; calls in flight are then lost.
-pub fn serve(channel: Channel) -> Result<(), ServeError> {
+pub fn serve(channel: Channel, refused: Vec<String>) -> Result<(), ServeError> {
     let host = Arc::new(Host::new().map_err(ServeError::Host)?);
     run(async {
         #[expect(
@@ -97,7 +97,7 @@ pub fn serve(channel: Channel) -> Result<(), ServeError> {
             tasks: JoinSet::new(),
             greeted: false,
         }
-        .run(&channel)
+        .run(&channel, refused)
         .await
     })
     .map_err(ServeError::Runtime)?
@@ -132,8 +132,8 @@ enum Done {
 }
 
 impl Role {
-    async fn run(mut self, channel: &AsyncFd<Channel>) -> Result<(), ServeError> {
-        self.outbox.push(&FromSandbox::Hello { version: VERSION });
+    async fn run(mut self, channel: &AsyncFd<Channel>, refused: Vec<String>) -> Result<(), ServeError> {
+        self.outbox.push(&FromSandbox::Hello { version: VERSION, refused });
         let mut buffer = vec![0; MAX_FRAME];
         loop {
             tokio::select! {

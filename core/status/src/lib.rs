@@ -108,17 +108,17 @@ impl std::error::Error for ServeError {
     }
 }
 
-/// Answers HTTP on `listeners` until PID 1 closes `channel`.
+/// Answers HTTP on `listeners` until PID 1 closes `channel`. `refused` is what confinement could not take, for its log.
 ///
 /// `listeners` are listening stream sockets, TCP or unix, in whatever state a predecessor left them. They are made non-blocking, which
 /// their other holders see too.
 ///
 /// **Errors:** [`ServeError`]; nothing a client does causes one.
-pub fn serve(channel: Channel, listeners: Vec<OwnedFd>) -> Result<(), ServeError> {
+pub fn serve(channel: Channel, listeners: Vec<OwnedFd>, refused: Vec<String>) -> Result<(), ServeError> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
     runtime.map_err(ServeError::Runtime)?.block_on(async {
         let server = Rc::new(Server::new(Link::new(channel).map_err(ServeError::Channel)?));
-        link::greet(&server)?;
+        link::greet(&server, refused)?;
         for (index, descriptor) in listeners.into_iter().enumerate() {
             let listener = Listener::new(descriptor).map_err(|source| ServeError::Listener { index, source })?;
             tokio::task::spawn_local(listener::accept(Rc::clone(&server), listener));

@@ -50,8 +50,8 @@ impl Link {
 }
 
 /// Says hello. PID 1's hello is awaited by [`follow`].
-pub(crate) fn greet(server: &Server) -> Result<(), ServeError> {
-    match server.link.send(&FromStatus::Hello { version: VERSION }) {
+pub(crate) fn greet(server: &Server, refused: Vec<String>) -> Result<(), ServeError> {
+    match server.link.send(&FromStatus::Hello { version: VERSION, refused }) {
         // PID 1 is gone already; `follow` reads whatever it left behind, and the end.
         Err(error) if is_hang_up(&error) => Ok(()),
         sent => sent.map_err(ServeError::Channel),

@@ -318,7 +318,7 @@ fn unix_sockets_are_served_too() {
     let path = directory.join("socket");
     let listener = UnixListener::bind(&path).unwrap();
     let (pid1, channel) = Pid1::pair();
-    let serving = std::thread::spawn(move || hilum_status::serve(channel, vec![OwnedFd::from(listener)]));
+    let serving = std::thread::spawn(move || hilum_status::serve(channel, vec![OwnedFd::from(listener)], Vec::new()));
     pid1.expect_hello();
     pid1.send(&ToStatus::Hello { version: VERSION });
     pid1.send(&ToStatus::Overview(Box::new(Overview { complete: true, ..well() })));

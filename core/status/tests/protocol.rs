@@ -20,7 +20,7 @@ fn served(frames: &[&[u8]]) -> Result<(), ServeError> {
         pid1.send_raw(frame);
     }
     drop(pid1);
-    serve(channel, Vec::new())
+    serve(channel, Vec::new(), Vec::new())
 }
 
 fn frame(message: &ToStatus) -> Vec<u8> {
@@ -53,7 +53,7 @@ fn what_is_no_listener_is_named_by_its_place() {
     let (_pid1, channel) = Pid1::pair();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let file = std::fs::File::open("/").unwrap();
-    let error = serve(channel, vec![OwnedFd::from(listener), OwnedFd::from(file)]).unwrap_err();
+    let error = serve(channel, vec![OwnedFd::from(listener), OwnedFd::from(file)], Vec::new()).unwrap_err();
     assert!(error.to_string().contains("status socket 1"), "{error}");
 }
 
@@ -64,7 +64,7 @@ fn a_descriptor_that_does_not_listen_disturbs_no_other() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let listeners = vec![OwnedFd::from(datagram), OwnedFd::from(listener)];
-    let serving = std::thread::spawn(move || serve(channel, listeners));
+    let serving = std::thread::spawn(move || serve(channel, listeners, Vec::new()));
     pid1.expect_hello();
     pid1.send(&ToStatus::Hello { version: VERSION });
     pid1.send(&ToStatus::Overview(Box::new(Overview { complete: true, ..well() })));
@@ -82,7 +82,7 @@ fn a_new_worker_waits_to_be_told_everything() {
     let mut early = Client::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
     early.send("GET / HTTP/1.0\r\n\r\n");
     let (pid1, channel) = Pid1::pair();
-    let serving = std::thread::spawn(move || serve(channel, vec![OwnedFd::from(listener)]));
+    let serving = std::thread::spawn(move || serve(channel, vec![OwnedFd::from(listener)], Vec::new()));
     pid1.expect_hello();
     pid1.send(&ToStatus::Hello { version: VERSION });
     // The request is being served: it asks for a sign of life.

@@ -22,5 +22,6 @@ pub mod process;
 pub mod procfs;
 pub mod reap;
 pub mod signal;
+mod streams;
 pub mod terminal;
 pub mod timer;

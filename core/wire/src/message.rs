@@ -38,10 +38,13 @@ pub enum ToStatus {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FromStatus {
-    /// First message.
+    /// First message. Every version can read the version out of it.
     Hello {
         /// [`VERSION`] of the sender.
         version: u32,
+        /// What it could not give up of its rights, and why, for people.
+        #[serde(default)]
+        refused: Vec<String>,
     },
     /// Asks for a [`ToStatus::Pong`]; the worker sends at most ten a second. **Idempotent.**
     Ping {
@@ -107,10 +110,13 @@ pub enum ToSandbox {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FromSandbox {
-    /// First message.
+    /// First message. Every version can read the version out of it.
     Hello {
         /// [`VERSION`] of the sender.
         version: u32,
+        /// What it could not give up of its rights, and why, for people.
+        #[serde(default)]
+        refused: Vec<String>,
     },
     /// A plugin is ready for calls.
     Loaded {

@@ -190,4 +190,6 @@ pub struct WorkerReport {
     pub pid: Option<i32>,
     /// Times it was replaced.
     pub replaced: u64,
+    /// What it could not give up of its rights, and why.
+    pub refused: Vec<String>,
 }

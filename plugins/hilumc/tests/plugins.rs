@@ -251,12 +251,12 @@ struct Worker {
 impl Worker {
     fn start() -> Worker {
         let (channel, theirs) = Channel::pair().unwrap();
-        let thread = thread::spawn(move || serve(theirs));
+        let thread = thread::spawn(move || serve(theirs, Vec::new()));
         let reader = UnixStream::from(channel.as_fd().try_clone_to_owned().unwrap());
         reader.set_nonblocking(false).unwrap();
         reader.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let mut worker = Worker { channel, reader, thread };
-        assert_eq!(worker.receive(), FromSandbox::Hello { version: VERSION });
+        assert_eq!(worker.receive(), FromSandbox::Hello { version: VERSION, refused: Vec::new() });
         worker.send(&ToSandbox::Hello { version: VERSION }, None);
         worker
     }

@@ -159,6 +159,23 @@ fn closed_standard_streams_are_survived_and_not_reused() -> Check {
 }
 
 #[test]
+fn without_streams_and_without_dev_null_there_is_still_a_start() -> Check {
+    let (shell, unshare) = (tool("sh", "dash")?, tool("unshare", "util-linux")?);
+    let folder = empty_root()?;
+    let root = format!("--root={}", folder.path().display());
+    for redirections in ["<&- >&- 2>&-", "<&-", ">&-", "2>&-"] {
+        let script = format!("exec \"$@\" {redirections}");
+        let words = [
+            "-c", &script, "sh", &unshare, "--pid", "--fork", &root, "--", "/hilum", "init", "--", "/fixture", "exit",
+            "7",
+        ];
+        let done = Boot::program(&shell, &words).ordinary().run()?;
+        same(format!("exit code with {redirections}: {}", done.stderr), done.code, 7)?;
+    }
+    Ok(())
+}
+
+#[test]
 fn the_descriptor_limit_is_an_error_that_names_it_or_no_problem() -> Check {
     let prlimit = tool("prlimit", "util-linux")?;
     for limit in 3..=20 {

@@ -65,7 +65,7 @@ impl Worker {
 
     fn start_by(command: Command) -> Worker {
         let mut worker = Worker::spawn(command);
-        assert_eq!(worker.receive(), FromSandbox::Hello { version: VERSION });
+        assert_eq!(worker.receive(), FromSandbox::Hello { version: VERSION, refused: Vec::new() });
         worker.send(&ToSandbox::Hello { version: VERSION });
         worker
     }

@@ -28,9 +28,14 @@ pub(super) fn snapshot() -> Snapshot {
             broken: 3,
         }],
         workers: vec![
-            WorkerReport { role: "status".into(), pid: Some(2), replaced: 0 },
-            WorkerReport { role: "sandbox".into(), pid: Some(3), replaced: 2 },
-            WorkerReport { role: "sandbox".into(), pid: None, replaced: 1 },
+            WorkerReport { role: "status".into(), pid: Some(2), replaced: 0, refused: Vec::new() },
+            WorkerReport {
+                role: "sandbox".into(),
+                pid: Some(3),
+                replaced: 2,
+                refused: vec!["user: not permitted".into()],
+            },
+            WorkerReport { role: "sandbox".into(), pid: None, replaced: 1, refused: Vec::new() },
         ],
         ..Overview::default()
     }));

@@ -44,6 +44,7 @@ pub(crate) fn document(view: View<'_>, traffic: &Traffic, now: u64) -> String {
                 json.key("role").string(&worker.role);
                 json.key("pid").optional(worker.pid, Json::number);
                 json.key("replaced").number(worker.replaced);
+                json.key("refused").array(&worker.refused, |json, what| json.string(what));
             });
         });
         json.key("log_lines_dropped").number(overview.log_dropped);
@@ -203,6 +204,7 @@ mod tests {
         assert_eq!(status["services"][1]["pid"], serde_json::Value::Null);
         assert_eq!(status["plugins"][0]["state"], "quarantined");
         assert_eq!(status["workers"][1]["replaced"], 2);
+        assert_eq!(status["workers"][1]["refused"], serde_json::json!(["user: not permitted"]));
         let view = snapshot.view().unwrap();
         let one = service(view.service("web").unwrap(), 1_700_000_003_500_000_000);
         assert_eq!(&serde_json::from_str::<serde_json::Value>(&one).unwrap(), web);

@@ -50,7 +50,7 @@ impl Pid1 {
     }
 
     pub(crate) fn expect_hello(&self) {
-        assert_eq!(self.receive(), Some(FromStatus::Hello { version: VERSION }));
+        assert_eq!(self.receive(), Some(FromStatus::Hello { version: VERSION, refused: Vec::new() }));
     }
 }
 
@@ -83,7 +83,7 @@ impl Worker {
         let address = listener.local_addr().unwrap();
         let (pid1, channel) = Pid1::pair();
         let listeners = vec![OwnedFd::from(listener.try_clone().unwrap())];
-        let serving = std::thread::spawn(move || serve(channel, listeners));
+        let serving = std::thread::spawn(move || serve(channel, listeners, Vec::new()));
         pid1.expect_hello();
         pid1.send(&ToStatus::Hello { version: VERSION });
         let pid1 = Arc::new(pid1);
