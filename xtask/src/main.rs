@@ -74,7 +74,7 @@ const VERBS: &[Verb] = &[
     Verb { name: "e2e", takes: "[NAME]", about: "the static binary as real PID 1", run: e2e::run },
     Verb {
         name: "bench",
-        takes: "[--rounds N] [--quick] [--cpu N] [--ordinary] [--markdown] [--hilum FILE]",
+        takes: "[--only PART] [--rounds N] [--quick] [--cpu N] [--ordinary] [--markdown] [--hilum FILE]",
         about: "hilum beside tini, dumb-init, catatonit, s6, runit and supervisor: one table, with the goals",
         run: bench::run,
     },

@@ -63,11 +63,27 @@ struct Bench {
     /// Whether it runs before everything of ordinary priority, so that a busy machine does not come between.
     first: bool,
     rounds: usize,
+    /// The only one of [`PARTS`] to measure, if any.
+    only: Option<String>,
     /// Orphans left at once.
     orphans: u32,
     /// How long the idle ones are watched.
     idle: Duration,
 }
+
+/// What is measured, in the table's order.
+const PARTS: [(&str, Part); 7] = [
+    ("start", |bench| Ok(turn::starts(bench))),
+    ("stop", |bench| turn::stops(bench).map(|measure| vec![measure])),
+    ("restart", |bench| turn::restarts(bench).map(|measure| vec![measure])),
+    ("orphans", |bench| turn::orphans(bench).map(|measure| vec![measure])),
+    ("idle", idle::measure),
+    ("size", |bench| contestant::sizes(bench).map(|measure| vec![measure])),
+    ("probe", probe::measure),
+];
+
+/// Measures one thing on all that can do it.
+type Part = fn(&Bench) -> Result<Vec<Measure>, String>;
 
 pub(crate) fn run(mut arguments: Arguments) -> Result<(), String> {
     let quick = arguments.switch("--quick");
@@ -76,6 +92,13 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<(), String> {
     let cpu = number(&mut arguments, "--cpu")?.map(|cpu| cpu.to_string());
     let ordinary = arguments.switch("--ordinary");
     let own = arguments.value("--hilum")?.map(PathBuf::from);
+    let only = arguments.value("--only")?;
+    if let Some(only) = &only
+        && !PARTS.iter().any(|(name, _)| name == only)
+    {
+        let names: Vec<&str> = PARTS.iter().map(|(name, _)| *name).collect();
+        return Err(format!("there is nothing called \"{only}\" to measure; there are {}", names.join(", ")));
+    }
     arguments.finish()?;
     if rounds == 0 {
         return Err(String::from("--rounds is 0; give at least 1"));
@@ -104,6 +127,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<(), String> {
         // Where it is allowed: not in every container.
         first: !ordinary && process::ask(Command::new("chrt").args(["--rr", "1", "true"])).is_ok(),
         rounds,
+        only,
         orphans: 10_000,
         idle: Duration::from_secs(if quick { 5 } else { 60 }),
         folder,
@@ -120,13 +144,12 @@ impl Bench {
         fs::File::open(&self.hilum)
             .and_then(|file| file.sync_all())
             .map_err(|error| format!("cannot sync {}: {error}", workspace::shorten(&self.hilum)))?;
-        let mut measures = turn::starts(self);
-        measures.push(turn::stops(self)?);
-        measures.push(turn::restarts(self)?);
-        measures.push(turn::orphans(self)?);
-        measures.extend(idle::measure(self)?);
-        measures.push(contestant::sizes(self)?);
-        measures.extend(probe::measure(self)?);
+        let mut measures = Vec::new();
+        for (name, measure) in PARTS {
+            if self.only.as_ref().is_none_or(|only| only == name) {
+                measures.extend(measure(self)?);
+            }
+        }
         Ok(measures)
     }
 

@@ -16,7 +16,8 @@ use super::{Bench, quoted};
 use crate::process;
 use crate::workspace;
 
-/// From one call to the next: slow enough that no two overlap and the machine rests in between.
+/// From one check to the next, whichever way: slow enough that no two overlap and the machine rests in between, as it does between the
+/// checks of a service. All are as cold.
 const PERIOD: Duration = Duration::from_millis(20);
 
 const WASM: &str = "WASM plugin";
@@ -41,6 +42,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Vec<Measure>, String> {
     let (mut with_curl, mut with_nothing) = (Taken::default(), Taken::default());
     for _ in 0..bench.rounds {
         for (command, taken) in [(&curl, &mut with_curl), (&nothing, &mut with_nothing)] {
+            thread::sleep(PERIOD);
             let (wall, cpu) = spawn(bench, command)?;
             taken.wall.push(wall);
             taken.cpu.push(cpu);
