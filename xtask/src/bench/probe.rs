@@ -16,9 +16,30 @@ use super::{Bench, quoted};
 use crate::process;
 use crate::workspace;
 
-/// From one check to the next, whichever way: slow enough that no two overlap and the machine rests in between, as it does between the
-/// checks of a service. All are as cold.
-const PERIOD: Duration = Duration::from_millis(20);
+/// How often a check is made, whichever way. Both have the goal: hilum should not be good at only one.
+struct Pace {
+    name: &'static str,
+    processor: &'static str,
+    /// Rest from one check to the next.
+    rest: Duration,
+}
+
+const PACES: [Pace; 2] = [
+    Pace {
+        name: "HTTP probe, in a row",
+        processor: "HTTP probe, in a row, processor time",
+        rest: Duration::from_millis(1),
+    },
+    // The machine has gone to sleep and its caches are others' in between, as between the checks of a service.
+    Pace {
+        name: "HTTP probe, now and then",
+        processor: "HTTP probe, now and then, processor time",
+        rest: Duration::from_millis(20),
+    },
+];
+
+/// From one look at the status to the next. It keeps the last 32 answers.
+const LOOK: Duration = Duration::from_millis(320);
 
 const WASM: &str = "WASM plugin";
 const CURL: &str = "spawned curl";
@@ -32,8 +53,17 @@ struct Taken {
 }
 
 pub(super) fn measure(bench: &Bench) -> Result<Vec<Measure>, String> {
-    process::say(&format!("bench: an HTTP probe, {} rounds", bench.rounds));
+    process::say(&format!("bench: an HTTP probe, {} rounds of {}", bench.rounds, PACES.len()));
     let server = Server::start()?;
+    let mut measures = Vec::new();
+    for pace in &PACES {
+        measures.extend(at(bench, pace, &server)?);
+    }
+    Ok(measures)
+}
+
+/// All the ways at one pace.
+fn at(bench: &Bench, pace: &Pace, server: &Server) -> Result<[Measure; 2], String> {
     let url = format!("http://{}/", server.address);
     let curl = workspace::find_on_path("curl").ok_or("cannot find curl though it is installed")?;
     let words = ["-fsS", "-o", "/dev/null", url.as_str()];
@@ -42,14 +72,14 @@ pub(super) fn measure(bench: &Bench) -> Result<Vec<Measure>, String> {
     let (mut with_curl, mut with_nothing) = (Taken::default(), Taken::default());
     for _ in 0..bench.rounds {
         for (command, taken) in [(&curl, &mut with_curl), (&nothing, &mut with_nothing)] {
-            thread::sleep(PERIOD);
+            thread::sleep(pace.rest);
             let (wall, cpu) = spawn(bench, command)?;
             taken.wall.push(wall);
             taken.cpu.push(cpu);
         }
     }
     let wasm = match &bench.plugin {
-        Some(plugin) => call(bench, plugin, &server)?,
+        Some(plugin) => call(bench, pace, plugin, server)?,
         None => Err(String::from("no probe-http.cwasm; run cargo xtask plugins")),
     };
     let goal = Goal::TimesRow { who: WASM, times: 0.05, other: CURL };
@@ -62,9 +92,9 @@ pub(super) fn measure(bench: &Bench) -> Result<Vec<Measure>, String> {
         let curl = Row::named(CURL, Role::Peer, pick(&with_curl));
         Measure::new(name, Unit::Microseconds, vec![nothing, wasm, curl], goal)
     };
-    Ok(vec![
-        table("HTTP probe", goal, |taken| taken.wall.clone()),
-        table("HTTP probe, processor time", Goal::None, |taken| taken.cpu.clone()),
+    Ok([
+        table(pace.name, goal, |taken| taken.wall.clone()),
+        table(pace.processor, Goal::None, |taken| taken.cpu.clone()),
     ])
 }
 
@@ -78,8 +108,14 @@ fn spawn(bench: &Bench, command: &[OsString]) -> Result<(f64, f64), String> {
     }
 }
 
-/// Lets hilum probe the server and reads from its status how long each call took, from PID 1's order to the answer's arrival there.
-fn call(bench: &Bench, plugin: &std::path::Path, server: &Server) -> Result<Result<Taken, String>, String> {
+/// Lets hilum probe the server and reads from its status how long each call took its worker, from the order to the answer. The way from PID 1
+/// and back, tens of microseconds, is in the processor time only.
+fn call(
+    bench: &Bench,
+    pace: &Pace,
+    plugin: &std::path::Path,
+    server: &Server,
+) -> Result<Result<Taken, String>, String> {
     let folder = folder(bench, "probe")?;
     let socket = folder.join("status");
     let text = |text: String| quoted(&text);
@@ -88,7 +124,7 @@ fn call(bench: &Bench, plugin: &std::path::Path, server: &Server) -> Result<Resu
          period = \"{}ms\"\ntimeout = \"2s\"\nwith = {{ url = {} }}\n[plugin.probe-http]\npath = {}\nallow = {{ connect = [{}] }}\n",
         text(format!("unix:{}", socket.display())),
         text(bench.child.display().to_string()),
-        PERIOD.as_millis(),
+        pace.rest.as_millis(),
         text(format!("http://{}/", server.address)),
         text(plugin.display().to_string()),
         text(server.address.to_string()),
@@ -101,13 +137,12 @@ fn call(bench: &Bench, plugin: &std::path::Path, server: &Server) -> Result<Resu
     let mut taken = Taken::default();
     let mut seen = first_answer(&rig, &socket)?;
     let mut spent = processor_time(rig.pid)?;
-    let end = Instant::now() + PATIENCE + PERIOD * 2 * u32::try_from(bench.rounds).unwrap_or(u32::MAX);
+    let end = Instant::now() + PATIENCE + LOOK * u32::try_from(bench.rounds).unwrap_or(u32::MAX);
     while taken.wall.len() < bench.rounds {
         if Instant::now() > end {
             return Err(rig.complain(&format!("{} of {} probes in time", taken.wall.len(), bench.rounds)));
         }
-        // The status keeps the last 32 answers; half of them at a time lets none slip by, and asking costs little.
-        thread::sleep(PERIOD * 16);
+        thread::sleep(LOOK);
         let spent_now = processor_time(rig.pid)?;
         let probe = probe(&get(&socket, "/status")?).ok_or("the status shows no probe")?;
         let new = usize::try_from(probe.answered.saturating_sub(seen)).unwrap_or(0);
@@ -140,7 +175,7 @@ fn first_answer(rig: &Rig, socket: &std::path::Path) -> Result<u64, String> {
         if Instant::now() > end {
             return Err(rig.complain("no probe passed"));
         }
-        thread::sleep(PERIOD);
+        thread::sleep(LOOK);
     }
 }
 
