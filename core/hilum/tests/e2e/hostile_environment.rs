@@ -3,11 +3,12 @@
 use std::fs;
 use std::io::Read as _;
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use hilum_sys::process::{self, Target};
 use serde_json::json;
 
-use crate::stage::boot::eventually;
+use crate::stage::boot::{eventually, pass};
 use crate::stage::bundle::fill_root;
 use crate::stage::failure::{Context as _, holds, same};
 use crate::stage::program::need_root;
@@ -15,6 +16,7 @@ use crate::stage::{Boot, Bundle, Check, Client, DEADLINE, Failure, Folder, fixtu
 
 const PIPE: u8 = 13;
 const TERM: u8 = 15;
+const KILL: u8 = 9;
 const STOP: u8 = 19;
 const CONT: u8 = 18;
 const USR1: u8 = 10;
@@ -84,7 +86,7 @@ fn a_scratch_container_forwards_stops_and_crashes_in_order() -> Check {
         let mut runc = bundle.boot()?.start()?;
         runc.line_from("ready")?;
         Client::new(&format!("unix:{}", state.file("s"))).wait_for("/readiness", 200)?;
-        hilum_sys::process::signal(hilum_sys::process::Target::Pid(bundle.first_pid()?), signal)?;
+        process::signal(Target::Pid(bundle.first_pid()?), signal)?;
         runc.expect_line("flushed")?;
         same(format!("exit code: {}", runc.stderr()), runc.wait()?, code)?;
         same("flushed", fs::read_to_string(state.file("file"))?.as_str(), "flushed\n")?;
@@ -100,7 +102,7 @@ fn a_scratch_container_with_few_descriptors_works() -> Check {
     let bundle = Bundle::new(&["/hilum", "init", "--", "/fixture", "trap", "15:3"])?.set("/process/rlimits", limit);
     let mut runc = bundle.boot()?.start()?;
     runc.line_from("ready")?;
-    hilum_sys::process::signal(hilum_sys::process::Target::Pid(bundle.first_pid()?), TERM)?;
+    process::signal(Target::Pid(bundle.first_pid()?), TERM)?;
     same(format!("exit code: {}", runc.stderr()), runc.wait()?, 3)
 }
 
@@ -366,14 +368,7 @@ fn a_stopped_and_continued_process_1_does_not_catch_up_on_its_deadlines() -> Che
     eventually("process 1 sleeps", || Ok(peek::stat(pid).is_some_and(|stat| stat.state == 'S')))?;
     init.signal(STOP)?;
     eventually("process 1 stops", || Ok(peek::stat(pid).is_some_and(|stat| stat.state == 'T')))?;
-    let timer =
-        rustix::time::timerfd_create(rustix::time::TimerfdClockId::Monotonic, rustix::time::TimerfdFlags::CLOEXEC)?;
-    let after = rustix::time::Itimerspec {
-        it_interval: rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 },
-        it_value: rustix::time::Timespec { tv_sec: 5, tv_nsec: 0 },
-    };
-    rustix::time::timerfd_settime(&timer, rustix::time::TimerfdTimerFlags::empty(), &after)?;
-    holds("the timer fires", crate::stage::boot::readable_within(&timer, DEADLINE)?)?;
+    pass(Duration::from_secs(5))?;
     init.signal(CONT)?;
     init.error_line_with("event=thawed")?;
     init.expect_line("signal 18")?;
@@ -381,6 +376,47 @@ fn a_stopped_and_continued_process_1_does_not_catch_up_on_its_deadlines() -> Che
     init.signal(USR1)?;
     init.expect_line("signal 10")?;
     same(format!("exit code: {}", init.stderr()), init.wait()?, 5)
+}
+
+#[test]
+fn a_container_that_is_paused_goes_on_where_it_was() -> Check {
+    let words = ["/hilum", "init", "--verbose", "--grace-period", "3s", "--", "/fixture", "trap", "10:5"];
+    let bundle = Bundle::new(&words)?;
+    let mut runc = bundle.boot()?.start()?;
+    runc.line_from("ready")?;
+    let first = Target::Pid(bundle.first_pid()?);
+    process::signal(first, TERM)?;
+    runc.expect_line("signal 15")?;
+    bundle.runc("pause")?;
+    // Longer than the grace period, for everybody else.
+    pass(Duration::from_secs(5))?;
+    bundle.runc("resume")?;
+    runc.error_line_with("event=thawed")?;
+    process::signal(first, USR1)?;
+    runc.expect_line("signal 10")?;
+    same(format!("exit code: {}", runc.stderr()), runc.wait()?, 5)
+}
+
+#[test]
+fn a_container_out_of_pids_keeps_its_services() -> Check {
+    let state = Folder::new()?;
+    let words = ["/hilum", "supervise", "--listen", "unix:/state/s", "--grace-period", "20s", "--", "/fixture", "bomb"];
+    let bundle = Bundle::new(&words)?
+        .mount(&state.path().display().to_string(), "/state")
+        .set("/linux/resources", json!({"pids": {"limit": 12}}));
+    let mut runc = bundle.boot()?.start()?;
+    runc.line_from("refused after ")?;
+    runc.line_from("ready")?;
+    let client = Client::new(&format!("unix:{}", state.file("s")));
+    client.wait_for("/readiness", 200)?;
+    // Its successor gets the one pid that its end has freed.
+    let first = bundle.first_pid()?;
+    let worker =
+        peek::children(first).into_iter().find(|pid| peek::stat(*pid).is_some_and(|stat| stat.name == "hilum"));
+    process::signal(Target::Pid(worker.context("no status worker")?), KILL)?;
+    client.wait_for("/liveness", 200)?;
+    process::signal(Target::Pid(first), TERM)?;
+    same(format!("exit code: {}", runc.stderr()), runc.wait()?, 0)
 }
 
 #[test]

@@ -236,9 +236,10 @@ fn a_thousand_restarts_leak_nothing() -> Check {
     let before = (descriptors(pid)?, peek::memory(pid)?);
     init.line_from("ready")?;
     let after = (descriptors(pid)?, peek::memory(pid)?);
+    // The first look may have been between two runs: a run has a pidfd and a pipe.
     holds(
         format!("descriptors, kB: {before:?}, then {after:?}"),
-        after.0 <= before.0 + 1 && after.1 <= before.1 + 300,
+        after.0 <= before.0 + 4 && after.1 <= before.1 + 300,
     )?;
     init.signal(TERM)?;
     same("code", init.wait()?, 0)

@@ -92,6 +92,17 @@ impl Bundle {
         Ok(Boot::program(&runc, &["--root", &state, "run", "--bundle", &bundle, &self.name]).ordinary())
     }
 
+    /// Has runc do something with the container that runs: `pause`, `resume`.
+    pub(crate) fn runc(&self, verb: &str) -> Result<(), Failure> {
+        let runc = program::tool("runc", "runc")?;
+        let state = self.folder.file("state");
+        let output = std::process::Command::new(runc).args(["--root", &state, verb, &self.name]).output()?;
+        if output.status.success() {
+            return Ok(());
+        }
+        fail(format!("runc {verb}: {}", String::from_utf8_lossy(&output.stderr)))
+    }
+
     /// The pid of its process 1, as seen from here.
     pub(crate) fn first_pid(&self) -> Result<i32, Failure> {
         let runc = program::tool("runc", "runc")?;
