@@ -49,13 +49,24 @@ fn check_platform(out: &Path, target: &Target) -> Result<(), String> {
         return Err(format!("{} is not the hilum that was built", hilum.display()));
     }
 
-    let mut run = if target == Target::host()? {
-        Command::new(&hilum)
-    } else {
+    let host = target == Target::host()?;
+    let run = || {
+        if host {
+            return Command::new(&hilum);
+        }
         let mut qemu = Command::new(format!("qemu-{}-static", target.short()));
         qemu.arg(&hilum);
         qemu
     };
-    let version = process::ask(run.arg("--version"))?;
-    if version.contains(tag) { Ok(()) } else { Err(format!("{} --version printed {version:?}", target.triple)) }
+    let version = process::ask(run().arg("--version"))?;
+    if !version.contains(tag) {
+        return Err(format!("{} --version printed {version:?}", target.triple));
+    }
+    // A program of this machine as the child: the emulator's spawn ends in the kernel's own execve(2).
+    let ended = run().args(["init", "--", "sh", "-c", "kill -TERM $PPID; exec sleep 60"]).status();
+    let ended = ended.map_err(|error| format!("cannot run {}: {error}", target.triple))?;
+    if ended.code() == Some(128 + 15) {
+        return Ok(());
+    }
+    Err(format!("{}: a child that has its parent sent TERM should end with 143, and ended with {ended}", target.triple))
 }
