@@ -1,7 +1,8 @@
 //! Write a hilum plugin in Rust.
 //!
 //! A plugin is a type that implements [`Probe`] and one line that exports it. Its logic is a function of a request and a host, so it
-//! is tested natively, against a [`fake`] host, with `cargo test`; `hilumc build` makes the component.
+//! is tested natively, against a [`fake`] host, or against a real server through a `native` one, with `cargo test`; `hilumc build` makes the
+//! component.
 //!
 //! ```
 //! use hilum_plugin::{Description, Host, Outcome, Probe, Request, Settings};
@@ -45,6 +46,8 @@
 pub mod fake;
 mod host;
 mod json;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod native;
 mod probe;
 mod settings;
 #[cfg(target_arch = "wasm32")]
