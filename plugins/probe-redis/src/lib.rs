@@ -1,0 +1,2 @@
+//! Probe: a Redis server answers a command.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Probe: a MySQL or PostgreSQL server answers a query.
+#![forbid(unsafe_code)]
