@@ -16,7 +16,10 @@ const OURS: &[(&str, &[&str])] = &[
     ("hilum-status", &["hilum-wire", "hilum-sys"]),
     ("hilum", &["hilum-engine", "hilum-config", "hilum-wire", "hilum-sys", "hilum-sandbox", "hilum-status"]),
     ("hilum-plugin", &[]),
+    ("probe-amqp", &["hilum-plugin"]),
     ("probe-http", &["hilum-plugin"]),
+    ("probe-redis", &["hilum-plugin"]),
+    ("probe-sql", &["hilum-plugin"]),
     ("probe-tcp", &["hilum-plugin"]),
     // What a call answers is said in the wire's words.
     ("hilumc", &["hilum-sandbox", "hilum-wire"]),
