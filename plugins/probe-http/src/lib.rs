@@ -95,8 +95,9 @@ fn search(
     wanted: &str,
 ) -> Result<Outcome, Outcome> {
     let fail = |story: String| Outcome::Fail(format!("{}: {story}", target.place()));
-    let missing =
-        |body: &[u8]| fail(format!("the body does not contain {wanted:?}; it begins with {}", response::shown(body)));
+    let missing = |body: &[u8]| {
+        fail(format!("the body does not contain {wanted:?}; it begins with {}", hilum_plugin::shown(body)))
+    };
     let mut body = Vec::new();
     let mut decoder = Body::of(head, &target.method);
     let mut chunk = rest;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use hilum_plugin::shown;
+
 /// Bytes of all heads together. Servers commonly accept 8 KiB in requests and send less.
 const MAX_HEAD: usize = 64 * 1024;
 
@@ -23,14 +25,6 @@ impl fmt::Display for Malformed {
 
 fn malformed<T>(story: impl Into<String>) -> Result<T, Malformed> {
     Err(Malformed(story.into()))
-}
-
-/// The beginning of bytes, for people.
-pub(crate) fn shown(bytes: &[u8]) -> String {
-    const SHOWN: usize = 80;
-    let start = bytes.get(..SHOWN).unwrap_or(bytes);
-    let more = if bytes.len() > SHOWN { "…" } else { "" };
-    format!("\"{}{more}\"", start.escape_ascii())
 }
 
 /// What a response says before its body.

@@ -3,7 +3,9 @@
 //! What each setting means is said in the README; what is a failure and what is unknown is [`TcpError::outcome`]'s rule.
 #![forbid(unsafe_code)]
 
-use hilum_plugin::{Connection, Description, Grant, Host, Outcome, Probe, Request, Settings, SettingsError, TcpError};
+use hilum_plugin::{
+    Connection, Description, Grant, Host, Outcome, Place, Probe, Request, Settings, SettingsError, TcpError, shown,
+};
 
 /// Bytes that are searched for `expect`. A greeting has a line or two.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -27,8 +29,8 @@ impl Probe for ProbeTcp {
             Ok(target) => target,
             Err(error) => return Outcome::Unknown(error.to_string()),
         };
-        let place = format!("{}:{}", target.host, target.port);
-        let mut connection = match host.connect(&target.host, target.port) {
+        let place = &target.place;
+        let mut connection = match place.connect(host) {
             Ok(connection) => connection,
             Err(error) => return error.outcome(&format!("connect to {place}")),
         };
@@ -39,7 +41,7 @@ impl Probe for ProbeTcp {
         }
         match &target.expect {
             None => Outcome::Pass,
-            Some(text) => expect(connection.as_mut(), text.as_bytes(), &place),
+            Some(text) => expect(connection.as_mut(), text.as_bytes(), place),
         }
     }
 }
@@ -48,8 +50,7 @@ hilum_plugin::export!(ProbeTcp);
 
 /// Where to connect and what to say there.
 struct Target {
-    host: String,
-    port: u16,
+    place: Place,
     send: Option<String>,
     expect: Option<String>,
 }
@@ -57,24 +58,16 @@ struct Target {
 impl Target {
     fn read(json: &str) -> Result<Target, SettingsError> {
         let mut settings = Settings::parse(json)?;
-        let host = settings.required("host", "host = \"127.0.0.1\"")?;
-        let port = settings.required("port", "port = 5432")?.integer(1, 65_535)?;
+        let place = Place::read(&mut settings, None)?;
         let send = settings.optional("send").map(|text| text.string().map(str::to_owned)).transpose()?;
         let expect = settings.optional("expect").map(|text| text.string().map(str::to_owned)).transpose()?;
         settings.finish()?;
-        let name = host.string()?;
-        if name.is_empty() || name.contains(|c: char| c == '[' || c == ']' || c == '/' || c.is_whitespace()) {
-            return Err(host.error(format_args!(
-                "{name:?} is not an address or a name; write \"127.0.0.1\", \"::1\" or \"localhost\""
-            )));
-        }
-        let port = u16::try_from(port).unwrap_or(u16::MAX);
-        Ok(Target { host: name.to_owned(), port, send, expect })
+        Ok(Target { place, send, expect })
     }
 }
 
 /// Reads until `wanted` is among the bytes.
-fn expect(connection: &mut dyn Connection, wanted: &[u8], place: &str) -> Outcome {
+fn expect(connection: &mut dyn Connection, wanted: &[u8], place: &Place) -> Outcome {
     let mut answer = Vec::new();
     loop {
         // Not searched twice: what came before can only hold the beginning of a match.
@@ -98,14 +91,6 @@ fn expect(connection: &mut dyn Connection, wanted: &[u8], place: &str) -> Outcom
             return Outcome::Fail(format!("{place} did not send {}, {}", shown(wanted), came(&answer)));
         }
     }
-}
-
-/// The beginning of bytes, for people.
-fn shown(bytes: &[u8]) -> String {
-    const SHOWN: usize = 64;
-    let start = bytes.get(..SHOWN).unwrap_or(bytes);
-    let more = if bytes.len() > SHOWN { "…" } else { "" };
-    format!("\"{}{more}\"", start.escape_ascii())
 }
 
 fn came(answer: &[u8]) -> String {

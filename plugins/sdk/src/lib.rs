@@ -48,15 +48,19 @@ mod host;
 mod json;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod native;
+mod place;
 mod probe;
 mod settings;
+mod text;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub mod wasm;
 
 pub use host::{Connection, Host, Level, TcpError};
+pub use place::Place;
 pub use probe::{Description, Grant, Outcome, Probe, Request};
 pub use settings::{Setting, Settings, SettingsError};
+pub use text::shown;
 
 /// Makes a type that implements [`Probe`] this component's export. Does nothing in a native build.
 #[macro_export]
