@@ -11,7 +11,7 @@ use crate::tally::{self, Tally};
 use crate::target::Target;
 use crate::workspace;
 
-/// What the tests run beside hilum: container tools, and the programs it stands in for.
+/// What the tests run beside hilum: container tools, the programs it stands in for, and the servers that probes ask.
 pub(crate) const PROGRAMS: &[Program] = &[
     Program { name: "runc", package: "runc" },
     Program { name: "skopeo", package: "skopeo" },
@@ -23,6 +23,7 @@ pub(crate) const PROGRAMS: &[Program] = &[
     Program { name: "curl", package: "curl" },
     Program { name: "systemd-socket-activate", package: "systemd" },
     Program { name: "promtool", package: "prometheus" },
+    Program { name: "redis-server", package: "redis-server" },
 ];
 
 pub(crate) fn run(mut arguments: Arguments) -> Result<(), String> {
