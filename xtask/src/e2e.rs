@@ -24,6 +24,7 @@ pub(crate) const PROGRAMS: &[Program] = &[
     Program { name: "systemd-socket-activate", package: "systemd" },
     Program { name: "promtool", package: "prometheus" },
     Program { name: "redis-server", package: "redis-server" },
+    Program { name: "rabbitmq-server", package: "rabbitmq-server" },
 ];
 
 pub(crate) fn run(mut arguments: Arguments) -> Result<(), String> {
