@@ -16,7 +16,8 @@ pub(crate) struct Target {
     pub(crate) compiles_plugins: bool,
 }
 
-/// All of them; the first is the default.
+/// All of them; the first is the default. riscv64 is not among them: wasmtime wants the names of its registers (`REG_PC`, `REG_S0`) from libc,
+/// which has them for glibc only.
 pub(crate) const TARGETS: &[Target] = &[
     Target {
         triple: "x86_64-unknown-linux-musl",
@@ -38,13 +39,6 @@ pub(crate) const TARGETS: &[Target] = &[
         platform: "linux/arm/v7",
         machine: 40,
         compiles_plugins: false,
-    },
-    Target {
-        triple: "riscv64gc-unknown-linux-musl",
-        plugin: "pulley64",
-        platform: "linux/riscv64",
-        machine: 243,
-        compiles_plugins: true,
     },
 ];
 
@@ -76,13 +70,9 @@ impl Target {
         Target::find(std::env::consts::ARCH)
     }
 
-    /// The triple up to its first dash, less what only rustc says.
+    /// The triple up to its first dash.
     pub(crate) fn short(&self) -> &'static str {
-        match self.triple.split('-').next() {
-            Some("riscv64gc") => "riscv64",
-            Some(name) => name,
-            None => self.triple,
-        }
+        self.triple.split('-').next().unwrap_or(self.triple)
     }
 }
 
@@ -92,8 +82,8 @@ mod tests {
 
     #[test]
     fn every_name_finds_it() -> Result<(), String> {
-        for name in ["riscv64gc-unknown-linux-musl", "riscv64", "linux/riscv64"] {
-            assert_eq!(Target::find(name)?.machine, 243);
+        for name in ["armv7-unknown-linux-musleabihf", "armv7", "linux/arm/v7"] {
+            assert_eq!(Target::find(name)?.machine, 40);
         }
         Ok(())
     }
