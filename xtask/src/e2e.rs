@@ -25,6 +25,9 @@ pub(crate) const PROGRAMS: &[Program] = &[
     Program { name: "promtool", package: "prometheus" },
     Program { name: "redis-server", package: "redis-server" },
     Program { name: "rabbitmq-server", package: "rabbitmq-server" },
+    Program { name: "mariadbd", package: "mariadb-server" },
+    // The server itself is in a folder of its version.
+    Program { name: "pg_ctlcluster", package: "postgresql" },
 ];
 
 pub(crate) fn run(mut arguments: Arguments) -> Result<(), String> {

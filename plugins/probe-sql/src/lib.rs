@@ -1,2 +1,52 @@
-//! Probe: a MySQL or PostgreSQL server answers a query.
+//! Probe: a MySQL or PostgreSQL server lets a user in and answers a query as it should.
+//!
+//! What each setting means is said in the README. The modules: [`settings`] says what to ask, [`wire`] reads bytes within limits,
+//! [`mysql`] and [`postgresql`] speak, [`scram`] proves a password, [`rows`] judges what came.
 #![forbid(unsafe_code)]
+
+mod mysql;
+mod postgresql;
+mod rows;
+mod scram;
+mod settings;
+mod wire;
+
+use hilum_plugin::{Description, Grant, Host, Outcome, Probe, Request};
+
+use crate::settings::{Kind, Target};
+use crate::wire::Line;
+
+/// The plugin.
+#[derive(Debug)]
+pub struct ProbeSql;
+
+impl Probe for ProbeSql {
+    fn describe() -> Description {
+        Description {
+            name: "probe-sql",
+            version: env!("CARGO_PKG_VERSION"),
+            settings_schema: include_str!("../settings.json"),
+            grants: vec![Grant { kind: "connect", value: None, reason: "host and port of the settings" }],
+        }
+    }
+
+    fn check(request: &Request, host: &dyn Host) -> Outcome {
+        match Target::read(&request.settings) {
+            Ok(target) => ask(&target, request, host).unwrap_or_else(|outcome| outcome),
+            Err(error) => Outcome::Unknown(error.to_string()),
+        }
+    }
+}
+
+hilum_plugin::export!(ProbeSql);
+
+/// One login and one query. An early end is an `Err`.
+fn ask(target: &Target, request: &Request, host: &dyn Host) -> Result<Outcome, Outcome> {
+    let server = target.server();
+    let connection = target.place.connect(host).map_err(|error| error.outcome(&format!("connect to {server}")))?;
+    let line = Line::new(connection, server, target.kind.name());
+    match target.kind {
+        Kind::MySql => mysql::ask(line, target),
+        Kind::PostgreSql => postgresql::ask(line, target, request, host),
+    }
+}
