@@ -65,15 +65,10 @@ impl Server {
             r#"{{"kind": "{kind}", "host": "127.0.0.1", "port": {port}, "username": "{user}"{password}{more}}}"#
         );
         let timeout_ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
-        loop {
-            let host = NativeHost::new(timeout).with_grant("127.0.0.1", port);
-            let outcome = ProbeSql::check(&Request { settings: settings.clone(), timeout_ms, attempt: 1 }, &host);
-            assert!(!format!("{outcome:?}").contains(PASSWORD));
-            // A native host's read may be broken off (EINTR), which says nothing of the server.
-            if !matches!(&outcome, Outcome::Fail(why) if why.contains("Interrupted system call")) {
-                return outcome;
-            }
-        }
+        let host = NativeHost::new(timeout).with_grant("127.0.0.1", port);
+        let outcome = ProbeSql::check(&Request { settings: settings.clone(), timeout_ms, attempt: 1 }, &host);
+        assert!(!format!("{outcome:?}").contains(PASSWORD));
+        outcome
     }
 
     fn signal(&self, name: &str) -> io::Result<()> {

@@ -109,11 +109,18 @@ impl Connection for NativeConnection {
     }
 
     fn read(&mut self, limit: u32) -> Result<Vec<u8>, TcpError> {
-        self.stream.set_read_timeout(Some(left(self.until)?)).map_err(|error| failure(&error))?;
         let mut bytes = vec![0; usize::try_from(limit.min(65_536)).unwrap_or_default()];
-        let count = self.stream.read(&mut bytes).map_err(|error| failure(&error))?;
-        bytes.truncate(count);
-        Ok(bytes)
+        loop {
+            self.stream.set_read_timeout(Some(left(self.until)?)).map_err(|error| failure(&error))?;
+            match self.stream.read(&mut bytes) {
+                Ok(count) => {
+                    bytes.truncate(count);
+                    return Ok(bytes);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(failure(&error)),
+            }
+        }
     }
 
     fn shutdown_write(&mut self) -> Result<(), TcpError> {
