@@ -44,11 +44,9 @@ fn report(file: &Path, bytes: &[u8], compiled: usize, plugin: &Plugin, is: &Desc
     for export in plugin.exports() {
         let _ = writeln!(text, "exports    {export}");
     }
-    let _ = writeln!(
-        text,
-        "settings   {}",
-        is.settings_schema.split_whitespace().collect::<Vec<_>>().join(" ").escape_debug()
-    );
+    let schema =
+        is.settings_schema.split_whitespace().collect::<Vec<_>>().join(" ").replace(char::is_control, "\u{fffd}");
+    let _ = writeln!(text, "settings   {schema}");
     let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let name = if is_bare_key(&is.name) { is.name.clone() } else { stem.clone() };
     let _ = writeln!(text, "\n# for the plan:\n[plugin.{}]\npath = {}", key(&name), quote(&format!("{stem}.cwasm")));

@@ -241,6 +241,55 @@ fn compile_writes_the_same_bytes_as_build_for_every_target() {
     assert!(!unknown.status.success() && text(&unknown.stderr).contains("riscv64 machines run pulley64"));
 }
 
+/// The code of the guide in `plugins/README.md`: what stands in the first fence of `language` after the first mention of `name`.
+fn guide(name: &str, language: &str) -> String {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap();
+    let (_, after) = text.split_once(&format!("`{name}`")).unwrap();
+    let (_, code) = after.split_once(&format!("```{language}\n")).unwrap();
+    code.split_once("\n```").unwrap().0.to_owned()
+}
+
+#[test]
+fn the_guide_leads_to_a_probe() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("probe-lines");
+    fs::create_dir_all(folder.join("src")).unwrap();
+    let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sdk");
+    let manifest = guide("Cargo.toml", "toml").replace("../hilum/plugins/sdk", sdk.to_str().unwrap());
+    // Inside of this workspace's target folder, and not part of it.
+    fs::write(folder.join("Cargo.toml"), format!("{manifest}\n\n[workspace]\n")).unwrap();
+    fs::write(folder.join("settings.json"), guide("settings.json", "json")).unwrap();
+    fs::write(folder.join("src/lib.rs"), guide("src/lib.rs", "rust")).unwrap();
+    let tested = Command::new(env!("CARGO"))
+        .args(["test", "--quiet"])
+        .current_dir(&folder)
+        .env_remove("CARGO_TARGET_DIR")
+        .output()
+        .unwrap();
+    assert!(tested.status.success(), "{}{}", text(&tested.stdout), text(&tested.stderr));
+    let (place, out) = (folder.to_str().unwrap(), folder.join("out"));
+    let built = hilumc(&["build", place, "--out", out.to_str().unwrap()]);
+    assert!(built.status.success(), "{}", text(&built.stderr));
+
+    let service = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = service.local_addr().unwrap().port();
+    let queue = thread::spawn(move || {
+        for length in ["10\n", "11\n"] {
+            service.accept().unwrap().0.write_all(length.as_bytes()).unwrap();
+        }
+    });
+    let component = out.join("probe-lines.wasm");
+    let call = |connect: &[&str]| {
+        let settings = format!("{{\"host\": \"127.0.0.1\", \"port\": {port}, \"most\": 10}}");
+        let output = hilumc(&[&["call", component.to_str().unwrap(), "--settings", &settings], connect].concat());
+        text(&output.stdout)
+    };
+    let grant = format!("127.0.0.1:{port}");
+    assert!(call(&["--connect", &grant]).starts_with("pass ("));
+    assert!(call(&["--connect", &grant]).contains(&format!("11 entries wait at {grant}, more than 10")));
+    assert!(call(&[]).contains("is not in the plugin's allow.connect"));
+    queue.join().unwrap();
+}
+
 /// A worker on a thread, with hellos exchanged.
 struct Worker {
     channel: Channel,
