@@ -162,8 +162,11 @@ fn is_root() -> io::Result<bool> {
     Ok(Command::new("id").arg("-u").output()?.stdout == b"0\n")
 }
 
-/// A program of a server that refuses root, as the user of its package.
-fn unprivileged(user: &str, program: &Path) -> io::Result<Command> {
+/// Whom servers run as that refuse root: `nobody`, whom every system has and no package must make.
+const NOBODY: &str = "65534";
+
+/// A program of a server that refuses root.
+fn unprivileged(program: &Path) -> io::Result<Command> {
     if !program.exists() {
         let story =
             format!("there is no {}; install Debian's packages mariadb-server and postgresql", program.display());
@@ -173,12 +176,12 @@ fn unprivileged(user: &str, program: &Path) -> io::Result<Command> {
         return Ok(Command::new(program));
     }
     let mut command = Command::new("setpriv");
-    command.arg(format!("--reuid={user}")).arg(format!("--regid={user}")).arg("--clear-groups").arg(program);
+    command.args([&format!("--reuid={NOBODY}"), &format!("--regid={NOBODY}"), "--clear-groups"]).arg(program);
     Ok(command)
 }
 
-fn give_to(user: &str, path: &Path) -> io::Result<()> {
-    if is_root()? { run(Command::new("chown").arg("-R").arg(format!("{user}:")).arg(path)) } else { Ok(()) }
+fn give_away(path: &Path) -> io::Result<()> {
+    if is_root()? { run(Command::new("chown").arg("-R").arg(format!("{NOBODY}:{NOBODY}")).arg(path)) } else { Ok(()) }
 }
 
 fn free_port() -> io::Result<u16> {
@@ -200,17 +203,17 @@ fn mariadb(name: &str) -> Result<Server, Failure> {
          GRANT SELECT ON shop.* TO native@'127.0.0.1', either@'127.0.0.1';\n"
     );
     fs::write(&init, init_sql)?;
-    give_to("mysql", &folder.0)?;
+    give_away(&folder.0)?;
     let option = |name: &str, path: &Path| format!("--{name}={}", path.display());
     // Each server removes what looks like its own left-overs from the temporary folder, so none may share one.
-    run(unprivileged("mysql", Path::new("/usr/bin/mariadb-install-db"))?.env("TMPDIR", &folder.0).args([
+    run(unprivileged(Path::new("/usr/bin/mariadb-install-db"))?.env("TMPDIR", &folder.0).args([
         "--no-defaults",
         "--skip-test-db",
         "--auth-root-authentication-method=normal",
         &option("datadir", &data),
     ]))?;
     let port = free_port()?;
-    let mut command = unprivileged("mysql", Path::new("/usr/sbin/mariadbd"))?;
+    let mut command = unprivileged(Path::new("/usr/sbin/mariadbd"))?;
     command.env("TMPDIR", &folder.0).args([
         "--no-defaults",
         "--bind-address=127.0.0.1",
@@ -247,8 +250,8 @@ fn postgresql(name: &str) -> Result<Server, Failure> {
     let programs = postgresql_programs()?;
     let folder = Folder::new(name)?;
     let data = folder.0.join("data");
-    give_to("postgres", &folder.0)?;
-    run(unprivileged("postgres", &programs.join("initdb"))?.current_dir(&folder.0).arg("--pgdata").arg(&data).args([
+    give_away(&folder.0)?;
+    run(unprivileged(&programs.join("initdb"))?.current_dir(&folder.0).arg("--pgdata").arg(&data).args([
         "--username=admin",
         "--auth=trust",
         "--encoding=UTF8",
@@ -257,7 +260,7 @@ fn postgresql(name: &str) -> Result<Server, Failure> {
         "--no-instructions",
     ]))?;
 
-    let mut single = unprivileged("postgres", &programs.join("postgres"))?;
+    let mut single = unprivileged(&programs.join("postgres"))?;
     single.current_dir(&folder.0).args(["--single", "-D"]).arg(&data).arg("postgres");
     let mut child = single
         .stdin(Stdio::piped())
@@ -288,7 +291,7 @@ fn postgresql(name: &str) -> Result<Server, Failure> {
     }
     fs::write(data.join("pg_hba.conf"), access)?;
     let port = free_port()?;
-    let mut command = unprivileged("postgres", &programs.join("postgres"))?;
+    let mut command = unprivileged(&programs.join("postgres"))?;
     command.current_dir(&folder.0).arg("-D").arg(&data).args([
         "-c",
         "listen_addresses=127.0.0.1",
