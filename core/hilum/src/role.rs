@@ -1,6 +1,8 @@
 //! The worker roles this executable plays when PID 1 starts it again.
 
+use std::error::Error;
 use std::ffi::OsString;
+use std::iter;
 use std::os::fd::OwnedFd;
 
 use hilum_sys::channel::Channel;
@@ -41,6 +43,12 @@ fn give_up_rights(parent: i32) -> Vec<String> {
     confine::worker(None, parent).iter().map(|refused| format!("{}: {}", refused.what, refused.error)).collect()
 }
 
+/// An error and what caused it, to the root.
+fn whole(error: &dyn Error) -> String {
+    let causes = iter::successors(Some(error), |&error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 fn take(number: i32) -> Result<OwnedFd, String> {
     inherit::take(number).map_err(|error| format!("cannot take over descriptor {number}: {error}"))
 }
@@ -55,11 +63,11 @@ fn status(parent: i32, count: i32) -> Result<(), String> {
     let listeners = (first..first.saturating_add(count)).map(take).collect::<Result<Vec<_>, _>>()?;
     hilum_sys::process::raise_descriptor_limit();
     let refused = give_up_rights(parent);
-    hilum_status::serve(channel, listeners, refused).map_err(|error| error.to_string())
+    hilum_status::serve(channel, listeners, refused).map_err(|error| whole(&error))
 }
 
 fn sandbox(parent: i32) -> Result<(), String> {
     let channel = channel()?;
     let refused = give_up_rights(parent);
-    hilum_sandbox::serve(channel, refused).map_err(|error| error.to_string())
+    hilum_sandbox::serve(channel, refused).map_err(|error| whole(&error))
 }

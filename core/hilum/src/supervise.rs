@@ -116,13 +116,13 @@ pub(crate) fn run(mut launch: Launch, cmdline: Vec<String>) -> Result<u8, String
         process::set_parent_death_signal(launch.process.parent_death_signal)
             .map_err(|error| format!("cannot set the parent death signal: {error}"))?;
     }
+    let pid = process::pid();
     let notify = launch.status.is_some().then(|| std::env::var_os("NOTIFY_SOCKET")).flatten();
     let handover = plan_handover(&launch);
-    launch.plan.signals.suspend_with_child |= handover == Handover::Foreground && process::pid() != 1;
-    let supervisor =
-        Supervisor::new(launch.plan.clone(), clock::monotonic() ^ u64::from(process::pid().unsigned_abs()));
+    launch.plan.signals.suspend_with_child |= handover == Handover::Foreground && pid != 1;
+    let supervisor = Supervisor::new(launch.plan.clone(), clock::monotonic() ^ u64::from(pid.unsigned_abs()));
     let mut shell = Shell {
-        pid: process::pid(),
+        pid,
         broker: Broker::new(&launch, for_workers),
         history: History::new(&launch),
         launch,
@@ -256,7 +256,6 @@ impl Shell {
     fn wait(&self, signals: &SignalFd, deadline: Option<Tick>) -> Ready {
         let stderr = io::stderr();
         let mut slots = Vec::new();
-        let log_from = slots.len();
         if self.log.wants_write() {
             slots.push(Slot::new(stderr.as_fd(), false, true));
         }
@@ -283,7 +282,7 @@ impl Shell {
         Ready {
             signal: None,
             signals: fired(signals_at),
-            log: (log_from..workers_from).any(fired),
+            log: (0..workers_from).any(fired),
             workers: workers.into_iter().zip(workers_from..).filter(|(_, at)| fired(*at)).map(|(i, _)| i).collect(),
             relays: (relays_from..signals_at).any(fired),
         }
@@ -418,7 +417,7 @@ impl Shell {
             }
             Action::SignalAll { signal } => {
                 // Only the init of a PID namespace may mean everybody.
-                if process::pid() != 1 || process::signal(Target::All, signal.0).is_err() {
+                if self.pid != 1 || process::signal(Target::All, signal.0).is_err() {
                     self.runs.signal_every(signal);
                 }
             }

@@ -49,10 +49,10 @@ pub enum ServeError {
 impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ServeError::Host(error) => write!(f, "cannot set up the plugin host: {error}"),
-            ServeError::Runtime(error) => write!(f, "cannot set up the event loop: {error}"),
-            ServeError::Channel(error) => write!(f, "cannot use the channel to PID 1: {error}"),
-            ServeError::Frame(error) => write!(f, "cannot understand PID 1: {error}"),
+            ServeError::Host(_) => f.write_str("cannot set up the plugin host"),
+            ServeError::Runtime(_) => f.write_str("cannot set up the event loop"),
+            ServeError::Channel(_) => f.write_str("cannot use the channel to PID 1"),
+            ServeError::Frame(_) => f.write_str("cannot understand PID 1"),
             ServeError::Hello => f.write_str("bug: PID 1 did not begin with one hello"),
             ServeError::Version { theirs } => {
                 write!(
@@ -64,7 +64,16 @@ impl fmt::Display for ServeError {
     }
 }
 
-impl std::error::Error for ServeError {}
+impl std::error::Error for ServeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ServeError::Host(error) => Some(error),
+            ServeError::Runtime(error) | ServeError::Channel(error) => Some(error),
+            ServeError::Frame(error) => Some(error),
+            ServeError::Hello | ServeError::Version { .. } => None,
+        }
+    }
+}
 
 /// Serves PID 1 at the other end of `channel` until it closes it. `refused` is what confinement could not take, for its log.
 ///

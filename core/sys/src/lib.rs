@@ -2,7 +2,7 @@
 //!
 //! Thin: each function is one thing the kernel does, with typed descriptors, errors as values and the traps written down. It decides
 //! nothing and knows none of hilum's other crates. There is no thread anywhere, and nothing here blocks except where its name says
-//! so (`poll::wait`, `timer::Timer::wait`) and for the moment `child::spawn` needs.
+//! so (`poll::wait`, `signal::SignalFd::wait`, `timer::Timer::wait`) and for the moment `child::spawn` needs.
 //!
 //! Deliberately missing: anything asynchronous, a trait to mock it (tests use the kernel), and wrappers nobody calls.
 

@@ -1,4 +1,5 @@
-//! Waiting for descriptors and deadlines, in one place: the loop of PID 1 sleeps here and nowhere else.
+//! Waiting for descriptors and deadlines, in one place: the loop of PID 1 sleeps here, or in `SignalFd::wait` where it has no descriptor to wait
+//! for.
 
 use std::io;
 use std::os::fd::BorrowedFd;

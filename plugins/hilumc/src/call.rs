@@ -24,7 +24,7 @@ pub(crate) fn call(
     memory_kib: u64,
 ) -> Result<(String, u8), Failure> {
     let compiled = component::compile(file, &component::read(file)?, Target::native())?;
-    let host = Host::new().map_err(|error| Failure::new(error.to_string()))?;
+    let host = Host::new().map_err(|error| Failure::of(&error))?;
     let order =
         Order { name: file.display().to_string(), sha256: None, memory: memory_kib.saturating_mul(1024), connect };
     let plugin = compile::plugin(&Arc::new(host), order, &compiled).map_err(|error| Failure::new(error.to_string()))?;

@@ -23,7 +23,7 @@ pub(crate) fn check(file: &Path) -> Result<String, Failure> {
     let bytes = component::read(file)?;
     let wrong = |story: String| Failure::new(format!("{}: {story}", file.display()));
     let compiled = component::compile(file, &bytes, Target::native())?;
-    let host = Host::new().map_err(|error| wrong(error.to_string()))?;
+    let host = Host::new().map_err(|error| Failure::of(&error))?;
     let order = Order { name: file.display().to_string(), sha256: None, memory: MEMORY, connect: Vec::new() };
     let plugin = compile::plugin(&Arc::new(host), order, &compiled).map_err(|error| Failure::new(error.to_string()))?;
     let described = run(call::describe(&plugin, log())).map_err(|error| wrong(error.to_string()))?;

@@ -103,15 +103,20 @@ impl fmt::Debug for Host {
 impl fmt::Display for HostError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            HostError::Engine(error) => write!(f, "cannot start wasmtime: {error:#}"),
-            HostError::Ticker(error) => {
-                write!(f, "cannot start the clock: {error}; is there a process or descriptor limit?")
-            }
+            HostError::Engine(_) => f.write_str("cannot start wasmtime"),
+            HostError::Ticker(_) => f.write_str("cannot start the clock (is there a process or descriptor limit?)"),
         }
     }
 }
 
-impl std::error::Error for HostError {}
+impl std::error::Error for HostError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            HostError::Engine(error) => Some(error.as_ref()),
+            HostError::Ticker(error) => Some(error),
+        }
+    }
+}
 
 /// Takes the log lines of calls: level, and the line already cleaned.
 pub type LogSink = Arc<dyn Fn(&'static str, String) + Send + Sync>;
