@@ -59,9 +59,25 @@ pub(crate) fn parse_listen(text: &str) -> Result<Address, Mistake> {
     Err(Mistake::new(format!("{found} is not an address to listen on"), remedy))
 }
 
-/// The grant `text` names: `127.0.0.1:8080`, `[::1]:80`, `db:5432`, `*:443`, `db:*`. Hosts are compared as written.
+/// The grant `text` names: `127.0.0.1:8080`, `[::1]:80`, `db:5432`, `*:443`, `db:*`, before each `udp:` if it is meant, or `unix:/path`. Hosts
+/// and paths are compared as written.
 pub(crate) fn parse_grant(text: &str) -> Result<String, Mistake> {
     let found = quote(text);
+    if let Some(path) = text.strip_prefix("unix:") {
+        return if is_plain(path) && path.len() <= SOCKET_PATH {
+            Ok(String::from(text))
+        } else {
+            Err(Mistake::new(
+                format!("{found} has no absolute path of at most {SOCKET_PATH} bytes without \".\" and \"..\""),
+                "write it as \"unix:/run/app.sock\"",
+            ))
+        };
+    }
+    if let Some(place) = text.strip_prefix("udp:") {
+        let place = parse_grant(place)
+            .map_err(|mistake| Mistake { remedy: format!("after \"udp:\" {}", mistake.remedy), ..mistake });
+        return place.map(|place| format!("udp:{place}"));
+    }
     if text.contains('/') {
         return Err(Mistake::new(
             format!("{found} is not a host and a port"),
@@ -95,6 +111,40 @@ pub(crate) fn parse_grant(text: &str) -> Result<String, Mistake> {
     Err(Mistake::new(format!("{found} has no host"), remedy))
 }
 
+/// The name to look up: `db.example`, `*.example` or `*`.
+pub(crate) fn parse_name(text: &str) -> Result<String, Mistake> {
+    if text == "*" || is_name(text.strip_prefix("*.").unwrap_or(text)) {
+        return Ok(String::from(text));
+    }
+    Err(Mistake::new(
+        format!("{} is not a host name", quote(text)),
+        "write \"db.example\", \"*.example\" for all below, or \"*\" for all",
+    ))
+}
+
+/// The file or directory `text` grants: an absolute path with `:ro` or `:rw` behind it.
+pub(crate) fn parse_file(text: &str) -> Result<String, Mistake> {
+    let found = quote(text);
+    let Some((path, "ro" | "rw")) = text.rsplit_once(':') else {
+        let remedy =
+            format!("write {} to read, {} to write too", quote(&format!("{text}:ro")), quote(&format!("{text}:rw")));
+        return Err(Mistake::new(format!("{found} does not say whether it may be written"), remedy));
+    };
+    if is_plain(path) {
+        Ok(String::from(text))
+    } else {
+        Err(Mistake::new(
+            format!("{found} has no absolute path without \".\" and \"..\""),
+            "write it as \"/run/app:ro\"",
+        ))
+    }
+}
+
+/// Whether a path is absolute and says plainly where it leads.
+fn is_plain(path: &str) -> bool {
+    path.starts_with('/') && path.len() <= 4095 && !path.split('/').any(|part| part == "." || part == "..")
+}
+
 /// A port from 1 to 65535 in plain digits.
 fn parse_port(text: &str) -> Option<u16> {
     let plain = text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
@@ -116,7 +166,7 @@ fn is_name(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed test is what a panic here is for")]
-    use super::{Address, parse_grant, parse_listen};
+    use super::{Address, parse_file, parse_grant, parse_listen, parse_name};
     use std::path::PathBuf;
 
     #[test]
@@ -152,7 +202,18 @@ mod tests {
 
     #[test]
     fn grants_are_checked_and_kept_as_written() {
-        for text in ["127.0.0.1:8080", "[::1]:80", "db:5432", "a-b.c_d.example.:1", "*:443", "db:*", "*:*"] {
+        for text in [
+            "127.0.0.1:8080",
+            "[::1]:80",
+            "db:5432",
+            "a-b.c_d.example.:1",
+            "*:443",
+            "db:*",
+            "*:*",
+            "udp:10.0.0.2:53",
+            "udp:*:53",
+            "unix:/run/app.sock",
+        ] {
             assert_eq!(parse_grant(text).as_deref(), Ok(text));
         }
         for (text, remedy) in [
@@ -167,8 +228,28 @@ mod tests {
             (":80", "write an address, a name, or \"*\" for any, before the port"),
             ("[x]:80", "write an address, a name, or \"*\" for any, before the port"),
             ("a b:80", "write an address, a name, or \"*\" for any, before the port"),
+            ("udp:53", "after \"udp:\" write \"127.0.0.1:53\", or \"*:53\" for any host"),
+            ("unix:run", "write it as \"unix:/run/app.sock\""),
+            ("unix:/run/../x", "write it as \"unix:/run/app.sock\""),
         ] {
             assert_eq!(parse_grant(text).unwrap_err().remedy, remedy, "{text}");
+        }
+    }
+
+    #[test]
+    fn names_and_files_are_checked_and_kept_as_written() {
+        for text in ["*", "*.example", "db.example."] {
+            assert_eq!(parse_name(text).as_deref(), Ok(text));
+        }
+        for text in ["", "*.*", "a b", "1.2.3.4", "*x"] {
+            assert!(parse_name(text).is_err(), "{text}");
+        }
+        for text in ["/run/app:ro", "/a b:rw", "/:ro", "/a:b:ro"] {
+            assert_eq!(parse_file(text).as_deref(), Ok(text));
+        }
+        assert_eq!(parse_file("/run").unwrap_err().remedy, "write \"/run:ro\" to read, \"/run:rw\" to write too");
+        for text in ["run:ro", "/run/../etc:ro", ":rw", "/run:rx"] {
+            assert!(parse_file(text).is_err(), "{text}");
         }
     }
 }

@@ -15,6 +15,8 @@ pub struct Launch {
     pub services: Vec<ServiceLaunch>,
     /// Plugins the probes call.
     pub plugins: Vec<PluginLaunch>,
+    /// Commands the plugins may ask for.
+    pub commands: Vec<CommandLaunch>,
     /// The status sockets, if any.
     pub status: Option<StatusLaunch>,
     /// What PID 1 does with itself.
@@ -95,6 +97,24 @@ pub struct ProbeLaunch {
     pub plugin: u16,
     /// JSON of the `with` table.
     pub settings: String,
+    /// Where the plan says it, or else the probe.
+    pub place: Place,
+}
+
+/// A place in the plan's text, for messages. Launches are compared without: what is to be started does not depend on it. **Units:** both from
+/// 1; columns are bytes.
+#[derive(Clone, Copy, Eq, Debug, Default)]
+pub struct Place {
+    /// Its line.
+    pub line: usize,
+    /// Its place in the line.
+    pub column: usize,
+}
+
+impl PartialEq for Place {
+    fn eq(&self, _: &Place) -> bool {
+        true
+    }
 }
 
 /// One plugin.
@@ -108,10 +128,44 @@ pub struct PluginLaunch {
     pub sha256: Option<String>,
     /// Cap of each instance's linear memory. **Units:** bytes.
     pub memory: u64,
-    /// `host:port` pairs it may connect to.
-    pub connect: Vec<String>,
+    /// What it may do.
+    pub allow: Allow,
     /// Whether it has a worker process of its own.
     pub own_worker: bool,
+    /// Where the plan begins to speak of it.
+    pub place: Place,
+}
+
+/// What a plugin may do.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Allow {
+    /// Where it may connect to: `host:port`, `udp:host:port`, `unix:/path`.
+    pub connect: Vec<String>,
+    /// Names it may look up.
+    pub resolve: Vec<String>,
+    /// Absolute paths it may use, and whether to write.
+    pub files: Vec<(PathBuf, bool)>,
+    /// Variables it may read.
+    pub env: Vec<String>,
+    /// Commands it may ask for.
+    pub exec: Vec<String>,
+    /// Whether it may see processes.
+    pub processes: bool,
+}
+
+/// A command that plugins may ask for.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct CommandLaunch {
+    /// Its name in the plan.
+    pub name: String,
+    /// Command and arguments; never empty.
+    pub run: Vec<OsString>,
+    /// Variables set for it, over PID 1's own environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// Where it starts; PID 1's own directory if `None`.
+    pub directory: Option<PathBuf>,
+    /// How long it may run.
+    pub timeout: Span,
 }
 
 /// The status sockets.
@@ -166,6 +220,8 @@ pub struct ProcessLaunch {
     pub voice: Voice,
     /// Least important level that is logged.
     pub verbosity: Verbosity,
+    /// Whether SIGHUP means to read plugin files anew.
+    pub reloads: bool,
     /// Crash on purpose when SIGUSR2 arrives, to see the crash path work where it will be needed.
     pub drill: Option<Drill>,
 }
@@ -180,6 +236,7 @@ impl Default for ProcessLaunch {
             last_resort_grace: Span::from_secs(10),
             voice: Voice::Hilum,
             verbosity: Verbosity::Info,
+            reloads: false,
             drill: None,
         }
     }

@@ -73,8 +73,8 @@ pub(crate) enum Shape {
     Listen,
     /// A flag or an address.
     Sidebind,
-    /// Addresses to connect to.
-    Connect,
+    /// A list of grants of this kind.
+    Grants(Grant),
     /// 64 hexadecimal digits.
     Digest,
     /// Names with string values for the environment.
@@ -87,6 +87,21 @@ pub(crate) enum Shape {
     Either(&'static Schema, &'static Shape),
     /// Tables by name.
     Named(&'static Schema),
+}
+
+/// What an entry of a grant names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Grant {
+    /// A place to connect to.
+    Place,
+    /// A name to look up.
+    Name,
+    /// A file or directory.
+    File,
+    /// A variable.
+    Variable,
+    /// A command.
+    Command,
 }
 
 const RESTARTS: &[&str] = &["never", "on-failure", "always"];
@@ -117,8 +132,14 @@ pub(crate) static PLAN: Schema = Schema {
             "The services, by name, in the order they are started in.",
         ),
         key("plugin", Shape::Named(&PLUGIN), Absent::Otherwise("none"), "The plugins that probes call, by name."),
+        key(
+            "command",
+            Shape::Named(&COMMAND),
+            Absent::Otherwise("none"),
+            "Commands that plugins may ask to be run, by name, where `allow.exec` of the plugin names them.",
+        ),
     ],
-    later: &["log", "control", "discovery", "backend", "lease", "cluster", "pod", "sensor", "command"],
+    later: &["log", "control", "discovery", "backend", "lease", "cluster", "pod", "sensor"],
 };
 
 pub(crate) static STATUS: Schema = Schema {
@@ -409,13 +430,67 @@ pub(crate) static PLUGIN: Schema = Schema {
 };
 
 pub(crate) static ALLOW: Schema = Schema {
-    keys: &[key(
-        "connect",
-        Shape::Connect,
-        Absent::Default("[]"),
-        "Where it may connect to over TCP: `\"127.0.0.1:8080\"`, `\"db:5432\"`, `\"[::1]:80\"`; `*` for any host or any port.",
-    )],
-    later: &["listen", "env", "files", "exec", "metadata"],
+    keys: &[
+        key(
+            "connect",
+            Shape::Grants(Grant::Place),
+            Absent::Default("[]"),
+            "Where it may connect to: `\"127.0.0.1:8080\"`, `\"db:5432\"`, `\"[::1]:80\"` over TCP, `\"udp:10.0.0.2:53\"`, `\"unix:/run/app.sock\"`; \
+             `*` for any host or any port. A name that DNS leads to this machine or its link needs that address here too.",
+        ),
+        key(
+            "resolve",
+            Shape::Grants(Grant::Name),
+            Absent::Default("[]"),
+            "Names it may look up: `\"db.example\"`, `\"*.example\"` for all below, `\"*\"` for all. Names in `connect` need not be here.",
+        ),
+        key(
+            "files",
+            Shape::Grants(Grant::File),
+            Absent::Default("[]"),
+            "Files and directories it may use, with all below them: `\"/run/app:ro\"` to read, `\"/run/app:rw\"` to read and write.",
+        ),
+        key(
+            "env",
+            Shape::Grants(Grant::Variable),
+            Absent::Default("[]"),
+            "Variables of hilum's own environment it may read.",
+        ),
+        key(
+            "exec",
+            Shape::Grants(Grant::Command),
+            Absent::Default("[]"),
+            "Commands it may ask to be run: the `NAME` of a `[command.NAME]`.",
+        ),
+        key("processes", Shape::Flag, Absent::Default("false"), "Whether it may see the processes of the container."),
+    ],
+    later: &["listen", "metadata"],
+};
+
+/// One command.
+pub(crate) static COMMAND: Schema = Schema {
+    keys: &[
+        key(
+            "run",
+            Shape::Command,
+            Absent::Required,
+            "What to run, as `command` of a service. Its standard input is empty; what it writes goes to the plugin that asked.",
+        ),
+        key("env", Shape::Variables, Absent::Otherwise("nothing added"), "Environment variables for it, over `[env]`."),
+        key(
+            "directory",
+            Shape::Directory,
+            Absent::Otherwise("hilum's own directory"),
+            "Where it starts. An absolute path.",
+        ),
+        key(
+            "timeout",
+            Shape::Duration { zero: false },
+            Absent::Default("\"30s\""),
+            "How long it may run; then it is killed with its process group. The time of the call that asked for it ends it too.",
+        ),
+    ],
+    later: &["user"],
 };
 
 const fn key(name: &'static str, shape: Shape, absent: Absent, meaning: &'static str) -> Key {
@@ -478,7 +553,9 @@ impl Shape {
             Shape::Choice(words) => alternatives(words),
             Shape::Signal => String::from("a signal"),
             Shape::Command => String::from("a list of strings or a string"),
-            Shape::Listen | Shape::Connect => String::from("a list of addresses"),
+            Shape::Listen | Shape::Grants(Grant::Place) => String::from("a list of addresses"),
+            Shape::Grants(Grant::Name | Grant::Variable | Grant::Command) => String::from("a list of names"),
+            Shape::Grants(Grant::File) => String::from("a list of paths"),
             Shape::Sidebind => String::from("true, false or an address"),
             Shape::Digest => String::from("64 hexadecimal digits"),
             Shape::Variables => String::from("a table of strings"),

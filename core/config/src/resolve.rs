@@ -17,8 +17,8 @@ use crate::print::{self, Setting};
 use crate::raw::{self, Absent, Key, Schema, Shape};
 use crate::value::{self, Datum, Field, Fields};
 use crate::{
-    Group, Launch, Listen, Output, PluginLaunch, ProbeLaunch, ProcessLaunch, ServiceLaunch, StatusLaunch, StatusMode,
-    format_duration,
+    Allow, CommandLaunch, Group, Launch, Listen, Output, Place, PluginLaunch, ProbeLaunch, ProcessLaunch,
+    ServiceLaunch, StatusLaunch, StatusMode, format_duration,
 };
 
 /// Largest plan. **Units:** bytes. Room for 65,535 services with a short command each, or thousands with every key set;
@@ -166,6 +166,12 @@ impl Resolver {
         self.newlines.partition_point(|newline| *newline < at) + 1
     }
 
+    fn place(&self, at: usize) -> Place {
+        let line = self.line(at);
+        let begin = line.checked_sub(2).and_then(|before| self.newlines.get(before)).map_or(0, |newline| newline + 1);
+        Place { line, column: at.saturating_sub(begin) + 1 }
+    }
+
     fn note(&mut self, view: &View<'_>, name: &str, datum: Option<&Datum>, source: String) {
         let key = format!("{}{name}", view.prefix);
         self.settings.push(Setting { table: view.table.clone(), key, value: datum.map(print::value), source });
@@ -235,7 +241,9 @@ impl Resolver {
         let running = services.iter().filter(|field| !skipped(field)).count();
         let plugins = fields.table("plugin").map_or(&[][..], |plugins| &plugins.entries);
         let plugins = plugins.iter().map(|field| field.name.as_str()).collect();
-        let context = Context { fields, plugins, grace, only: running == 1 };
+        let commands = fields.table("command").map_or(&[][..], |commands| &commands.entries);
+        let commands = commands.iter().map(|field| field.name.as_str()).collect();
+        let context = Context { fields, plugins, commands, grace, only: running == 1 };
         if running == 0 && self.faults.iter().all(|fault| !fault.key.starts_with("service")) {
             let at = declared.map_or(0, |services| services.at);
             let (problem, remedy) = if declared.is_none_or(|services| services.entries.is_empty()) {
@@ -259,8 +267,9 @@ impl Resolver {
             },
             services: Vec::new(),
             plugins: Vec::new(),
+            commands: Vec::new(),
             status,
-            process: ProcessLaunch { last_resort_grace: grace, ..ProcessLaunch::default() },
+            process: ProcessLaunch { last_resort_grace: grace, reloads: true, ..ProcessLaunch::default() },
         };
         // Which plugin each probe calls, until the plugins have their indices.
         let mut called: Vec<Vec<String>> = Vec::new();
@@ -276,11 +285,15 @@ impl Resolver {
         let wanted: BTreeSet<&str> = called.iter().flatten().map(String::as_str).collect();
         let mut indices = BTreeMap::new();
         for field in self.tables(fields.table("plugin"), "plugin", "plugins") {
-            let plugin = self.plugin(field, directory);
+            let plugin = self.plugin(&context, field, directory);
             if wanted.contains(plugin.name.as_str()) {
                 indices.insert(plugin.name.clone(), u16::try_from(launch.plugins.len()).unwrap_or(u16::MAX));
                 launch.plugins.push(plugin);
             }
+        }
+        for field in self.tables(fields.table("command"), "command", "commands") {
+            let command = self.command(&context, field);
+            launch.commands.push(command);
         }
         for (service, names) in launch.services.iter_mut().zip(&called) {
             for (probe, name) in service.probes.iter_mut().zip(names) {
@@ -564,14 +577,15 @@ impl Resolver {
             success_threshold: self.count(&view, "success-threshold").unwrap_or(1),
             unknown_threshold: self.count(&view, "unknown-threshold"),
         };
+        let place = self.place(view.find("with").map_or(field.at, |(with, _)| with.at));
         let settings = match self.pick(&view, "with").datum {
             Datum::Settings(settings) => settings.to_string(),
             _ => String::from("{}"),
         };
-        (plan, ProbeLaunch { plugin: 0, settings }, name)
+        (plan, ProbeLaunch { plugin: 0, settings, place }, name)
     }
 
-    fn plugin(&mut self, field: &Field, directory: &Path) -> PluginLaunch {
+    fn plugin(&mut self, context: &Context<'_>, field: &Field, directory: &Path) -> PluginLaunch {
         let view = View::new(&raw::PLUGIN, field.table(), &["plugin", &field.name]);
         let default = format!("{PLUGIN_FOLDER}/{}.cwasm", field.name);
         let path = match self.pick_or(&view, "path", Datum::Text(default), "default").datum {
@@ -587,11 +601,43 @@ impl Resolver {
             _ => 0,
         };
         let own_worker = self.choice(&view, "isolation") == "own";
-        let connect = match self.pick(&view.merged("allow"), "connect").datum {
-            Datum::Words(grants) => grants,
-            _ => Vec::new(),
+        let allow = view.merged("allow");
+        let file = |entry: String| {
+            let (path, mode) = entry.rsplit_once(':').unwrap_or((&entry, "ro"));
+            (PathBuf::from(path), mode == "rw")
         };
-        PluginLaunch { name: field.name.clone(), path, sha256, memory, connect, own_worker }
+        let exec = self.pick(&allow, "exec");
+        let exec_at = exec.at;
+        let exec = words_of(exec.datum);
+        for name in exec.iter().filter(|name| !context.commands.contains(name.as_str())) {
+            let remedy = match nearest(name, context.commands.iter().take(256).copied()) {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None => format!("add [command.{}] for it", print::key(name)),
+            };
+            let mistake = Mistake::new(format!("there is no command {}", quote(name)), remedy);
+            self.fault(exec_at, allow.path("exec"), mistake);
+        }
+        let allow = Allow {
+            connect: words_of(self.pick(&allow, "connect").datum),
+            resolve: words_of(self.pick(&allow, "resolve").datum),
+            files: words_of(self.pick(&allow, "files").datum).into_iter().map(file).collect(),
+            env: words_of(self.pick(&allow, "env").datum),
+            exec,
+            processes: self.pick(&allow, "processes").datum == Datum::Flag(true),
+        };
+        let place = self.place(field.at);
+        PluginLaunch { name: field.name.clone(), path, sha256, memory, allow, own_worker, place }
+    }
+
+    fn command(&mut self, context: &Context<'_>, field: &Field) -> CommandLaunch {
+        let view = View::new(&raw::COMMAND, field.table(), &["command", &field.name]);
+        let run = words_of(self.pick(&view, "run").datum).into_iter().map(OsString::from).collect();
+        let directory = match self.pick(&view, "directory").datum {
+            Datum::Text(path) => Some(PathBuf::from(path)),
+            _ => None,
+        };
+        let env = self.variables(&view, context.fields.table("env"));
+        CommandLaunch { name: field.name.clone(), run, env, directory, timeout: self.span(&view, "timeout") }
     }
 
     fn span(&mut self, view: &View<'_>, name: &str) -> Span {
@@ -625,6 +671,8 @@ struct Context<'a> {
     fields: &'a Fields,
     /// The plugins there are.
     plugins: BTreeSet<&'a str>,
+    /// The commands there are.
+    commands: BTreeSet<&'a str>,
     grace: Span,
     /// Whether one service only is not skipped.
     only: bool,
@@ -635,6 +683,13 @@ fn view_of_service<'a>(field: &'a Field, fields: &'a Fields) -> View<'a> {
     let mut view = View::new(&raw::SERVICE, field.table(), &["service", &field.name]);
     view.layers.extend(fields.table("defaults").map(|defaults| (defaults, Layer::Defaults)));
     view
+}
+
+fn words_of(datum: Datum) -> Vec<String> {
+    match datum {
+        Datum::Words(words) => words,
+        _ => Vec::new(),
+    }
 }
 
 fn span_of(datum: &Datum) -> Span {
@@ -649,8 +704,8 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed test is what a panic here is for")]
     use super::load;
     use crate::{
-        Group, Launch, Listen, Output, PluginLaunch, ProbeLaunch, ProcessLaunch, ServiceLaunch, StatusLaunch,
-        StatusMode,
+        Allow, CommandLaunch, Group, Launch, Listen, Output, Place, PluginLaunch, ProbeLaunch, ProcessLaunch,
+        ServiceLaunch, StatusLaunch, StatusMode,
     };
     use hilum_engine::{
         BackoffPlan, LimitAction, Plan, ProbeKind, ProbePlan, RestartLimit, RestartPlan, RestartPolicy, Scope,
@@ -706,8 +761,13 @@ mod tests {
             },
             services: vec![shell],
             plugins: Vec::new(),
+            commands: Vec::new(),
             status: None,
-            process: ProcessLaunch { last_resort_grace: Span::from_secs(10), ..ProcessLaunch::default() },
+            process: ProcessLaunch {
+                last_resort_grace: Span::from_secs(10),
+                reloads: true,
+                ..ProcessLaunch::default()
+            },
         };
         assert_eq!(found, expected);
     }
@@ -757,6 +817,16 @@ mod tests {
             memory = "1MiB"
             isolation = "own"
             allow.connect = ["db:*"]
+            allow.resolve = ["*.example"]
+            allow.files = ["/run/a:ro", "/run/b:rw"]
+            allow.env = ["TOKEN"]
+            allow.exec = ["reload"]
+            allow.processes = true
+            [command.reload]
+            run = "/app/reload now"
+            env = { C = "3" }
+            directory = "/app"
+            timeout = "5s"
             "#,
         );
         let seconds = Span::from_secs;
@@ -817,8 +887,12 @@ mod tests {
                 env: vec![(text("A"), text("1")), (text("B"), text("2"))],
                 directory: Some(PathBuf::from("/srv")),
                 probes: vec![
-                    ProbeLaunch { plugin: 1, settings: String::from(r#"{"a":{"b":true},"z":[1,"two"]}"#) },
-                    ProbeLaunch { plugin: 0, settings: String::from("{}") },
+                    ProbeLaunch {
+                        plugin: 1,
+                        settings: String::from(r#"{"a":{"b":true},"z":[1,"two"]}"#),
+                        place: Place::default()
+                    },
+                    ProbeLaunch { plugin: 0, settings: String::from("{}"), place: Place::default() },
                 ],
                 wait: seconds(1),
                 ttl: seconds(120),
@@ -834,18 +908,41 @@ mod tests {
                     path: PathBuf::from("/etc/plugins/a.cwasm"),
                     sha256: None,
                     memory: 4 << 20,
-                    connect: Vec::new(),
+                    allow: Allow::default(),
                     own_worker: false,
+                    place: Place::default(),
                 },
                 PluginLaunch {
                     name: String::from("b"),
                     path: PathBuf::from("/plugins/b.cwasm"),
                     sha256: Some(String::from("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef")),
                     memory: 1 << 20,
-                    connect: vec![String::from("db:*")],
+                    allow: Allow {
+                        connect: vec![String::from("db:*")],
+                        resolve: vec![String::from("*.example")],
+                        files: vec![(PathBuf::from("/run/a"), false), (PathBuf::from("/run/b"), true)],
+                        env: vec![String::from("TOKEN")],
+                        exec: vec![String::from("reload")],
+                        processes: true,
+                    },
                     own_worker: true,
+                    place: Place::default(),
                 },
             ]
+        );
+        let places = found.services.iter().flat_map(|service| &service.probes).map(|probe| probe.place);
+        let places = places.chain(found.plugins.iter().map(|plugin| plugin.place));
+        let places: Vec<_> = places.map(|place| (place.line, place.column)).collect();
+        assert_eq!(places, [(31, 13), (32, 32), (36, 21), (38, 21)]);
+        assert_eq!(
+            found.commands,
+            [CommandLaunch {
+                name: String::from("reload"),
+                run: vec![text("/app/reload"), text("now")],
+                env: vec![(text("C"), text("3"))],
+                directory: Some(PathBuf::from("/app")),
+                timeout: seconds(5),
+            }]
         );
     }
 

@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 use crate::address::{self, Address};
 use crate::diagnose::{Fault, Mistake, alternatives, join, quote};
 use crate::expand::{Environment, expand};
-use crate::raw::{Absent, Key, PLAN, Schema, Shape};
+use crate::raw::{Absent, Grant, Key, PLAN, Schema, Shape};
 use crate::unit::{format_thousandths, parse_thousandths};
 use crate::{parse_duration, parse_signal, parse_size, words};
 
@@ -88,6 +88,12 @@ const SETTINGS: usize = 16 * 1024;
 /// Most addresses one plugin may be granted. All travel in one 64 KiB frame; the longest is a 253-byte name with a
 /// port.
 const GRANTS: usize = 128;
+
+/// Most names, variables or commands one plugin may be granted, for the same reason.
+const NAMES: usize = 64;
+
+/// Most files and directories one plugin may be granted. A descriptor for each travels with the frame.
+const FILES: usize = 16;
 
 /// Most status sockets. Each is a descriptor that PID 1 holds and passes on.
 const LISTENERS: usize = 16;
@@ -219,7 +225,7 @@ impl Reader<'_> {
             }
             (Shape::Command, DeValue::String(_)) => self.split_command(value),
             (Shape::Listen, DeValue::Array(items)) => self.listen(items),
-            (Shape::Connect, DeValue::Array(items)) => self.connect(items, at),
+            (Shape::Grants(grant), DeValue::Array(items)) => self.grants(*grant, items, at),
             (shape, DeValue::String(_)) if shape.takes_text() => match self.string(value) {
                 Some(text) => self.text_datum(shape, at, &text),
                 None => Datum::Bad,
@@ -562,13 +568,27 @@ impl Reader<'_> {
         if self.faults.len() > before { Datum::Bad } else { Datum::Listen(addresses) }
     }
 
-    fn connect(&mut self, items: &[Spanned<DeValue<'_>>], at: usize) -> Datum {
+    fn grants(&mut self, grant: Grant, items: &[Spanned<DeValue<'_>>], at: usize) -> Datum {
         let before = self.faults.len();
+        type Parse = fn(&str) -> Result<String, Mistake>;
+        let (parse, most, what): (Parse, usize, &str) = match grant {
+            Grant::Place => (address::parse_grant, GRANTS, "addresses"),
+            Grant::Name => (address::parse_name, NAMES, "names"),
+            Grant::File => (address::parse_file, FILES, "paths"),
+            Grant::Variable => (variable, NAMES, "names"),
+            Grant::Command => (|text| check_name(text).map(|()| String::from(text)), NAMES, "names"),
+        };
         let mut grants = Vec::new();
         for (index, item) in items.iter().enumerate() {
             self.path.push(index.to_string());
-            if let Some(text) = self.address_text(item, |text| address::parse_grant(text).map(drop)) {
-                match address::parse_grant(&text) {
+            let text = match grant {
+                Grant::Place => self.address_text(item, |text| address::parse_grant(text).map(drop)),
+                Grant::Name | Grant::File | Grant::Variable | Grant::Command => {
+                    self.address_text(item, |_| Err(Mistake::new("", "")))
+                }
+            };
+            if let Some(text) = text {
+                match parse(&text) {
                     Ok(grant) => grants.push(grant),
                     Err(mistake) => {
                         self.fault(item.span().start, mistake);
@@ -577,14 +597,14 @@ impl Reader<'_> {
             }
             self.path.pop();
         }
-        if grants.len() > GRANTS {
-            self.fault(
-                at,
-                Mistake::new(
-                    format!("{} addresses are more than {GRANTS}", grants.len()),
-                    "grant \"*\" for a host or a port",
-                ),
-            );
+        if grants.len() > most {
+            let remedy = match grant {
+                Grant::Place => "grant \"*\" for a host or a port",
+                Grant::Name => "grant \"*.\" before what they have in common",
+                Grant::File => "grant the directory they are in",
+                Grant::Variable | Grant::Command => "split the plugin's work",
+            };
+            self.fault(at, Mistake::new(format!("{} {what} are more than {most}", grants.len()), remedy));
         }
         if self.faults.len() > before { Datum::Bad } else { Datum::Words(grants) }
     }
@@ -625,7 +645,7 @@ impl Shape {
             | Shape::Thousandths(..)
             | Shape::Command
             | Shape::Listen
-            | Shape::Connect
+            | Shape::Grants(_)
             | Shape::Variables
             | Shape::Settings
             | Shape::Table(_)
@@ -647,7 +667,7 @@ impl Shape {
             (Shape::Count | Shape::Thousandths(..), DeValue::String(text)) if parse_thousandths(text).is_some() => {
                 format!("write {text}")
             }
-            (Shape::Listen | Shape::Connect, DeValue::String(text)) => format!("write [{}]", quote(text)),
+            (Shape::Listen | Shape::Grants(_), DeValue::String(text)) => format!("write [{}]", quote(text)),
             (Shape::Text | Shape::Digest, _) => in_quotes(found),
             _ => String::new(),
         }
@@ -664,6 +684,17 @@ fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<(&'t Spanned<toml::de::DeStri
 /// Where to point for a value: tables can be spread over the file, so they are pointed at by name.
 fn place(name: &Spanned<toml::de::DeString<'_>>, value: &Spanned<DeValue<'_>>) -> usize {
     if value.get_ref().is_table() { name.span().start } else { value.span().start }
+}
+
+/// The name of a variable.
+fn variable(text: &str) -> Result<String, Mistake> {
+    if text.is_empty() || text.contains(['=', '\0']) {
+        return Err(Mistake::new(
+            format!("{} cannot be the name of a variable", quote(text)),
+            "write a name that is not empty and has no \"=\" in it",
+        ));
+    }
+    Ok(String::from(text))
 }
 
 /// Whether `name` can be that of a service, probe or plugin.

@@ -3,24 +3,30 @@
 //! PID 1 never waits for a worker. What a worker owes has a deadline here; a worker that overstays it is killed and replaced. A probe call lost with
 //! its worker is repeated once and then answered `unknown`: a crashing probe must not restart a healthy service. A plugin that fails three
 //! calls in a row, or takes its worker down with it, is quarantined for a while, visibly; the others go on.
+//!
+//! A sandbox loads its plugins once and then gives up the right to load more. So whatever changes what is loaded, a reload or the end of a
+//! quarantine, starts a *successor* that loads everything anew; it takes over when it is ready, and the old one ends with its last call.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use hilum_config::Launch;
-use hilum_engine::{CallId, Event, Incarnation, Outcome, ProbeId, Signal, Span, Tick};
+use hilum_engine::{CallId, Event, Exit, Incarnation, Outcome, ProbeId, Signal, Span, Tick};
 use hilum_sys::channel::Channel;
-use hilum_sys::child::{self, Child, Environment, Group, Program, Spec};
+use hilum_sys::child::Child;
 use hilum_sys::crash;
 use hilum_wire::{
-    Answer, FromSandbox, FromStatus, Grants, MAX_FRAME, Overview, PluginReport, PluginState, ServiceReport, ToSandbox,
-    ToStatus, VERSION, WorkerReport,
+    Answer, Ask, Ending, FromSandbox, FromStatus, MAX_FRAME, Octets, Overview, PluginInfo, PluginReport, PluginState,
+    Series, ServiceReport, Subject, ToSandbox, ToStatus, VERSION, WorkerReport,
 };
 
+use crate::errand::{self, Asker, Errands};
 use crate::listener::Listeners;
 use crate::log::{Level, Log, pair};
+use crate::run_table::RunTable;
+use crate::starts::Starts;
+use crate::worker::{self, Role};
 
 /// Extra time for an answer beyond the call's own timeout before the worker counts as hung and is killed. **Units:** nanoseconds.
 /// Shorter than the engine's own slack, so that the loss is noticed here first and blamed on the right plugin.
@@ -44,28 +50,11 @@ const QUARANTINE: Span = Span::from_secs(10);
 /// See [`QUARANTINE`]. **Units:** nanoseconds.
 const QUARANTINE_CAP: Span = Span::from_secs(600);
 
-/// First descriptor handed to a worker: its channel. Listeners follow.
-pub(crate) const CHANNEL_DESCRIPTOR: i32 = 3;
+/// What one plugin may have kept, keys and values together. **Units:** bytes. Its worker counts too; this is for one that does not.
+const KEPT: usize = 32 * 1024;
 
-/// What a worker is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Role {
-    /// Answers HTTP.
-    Status,
-    /// Hosts plugins: the shared one, or that of one plugin.
-    Sandbox(Option<u16>),
-}
-
-impl Role {
-    /// The word on the worker's command line.
-    #[must_use]
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Role::Status => "status",
-            Role::Sandbox(_) => "sandbox",
-        }
-    }
-}
+/// Series of one plugin, likewise.
+const SERIES: usize = 64;
 
 /// A worker's process.
 #[derive(Debug)]
@@ -74,8 +63,8 @@ struct Live {
     channel: Channel,
     /// It said hello in our version.
     greeted: bool,
-    /// Frames it did not take yet, with the descriptor each carries.
-    outbox: VecDeque<(Vec<u8>, Option<OwnedFd>)>,
+    /// Frames it did not take yet, with the descriptors each carries.
+    outbox: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
     /// When it counts as hung unless it says hello.
     hello_by: Option<Tick>,
 }
@@ -91,6 +80,21 @@ struct Slot {
     replaced: u64,
     /// What the process could not give up of its rights.
     refused: Vec<String>,
+    /// What it is to do for the plugins.
+    stage: Stage,
+}
+
+/// Where a sandbox's process is in its life. A status worker always serves.
+#[derive(Clone, PartialEq, Debug)]
+enum Stage {
+    /// Calls go to it.
+    Serving,
+    /// It is to take over from the process in this place; what became of each plugin so far.
+    Succeeding { place: usize, loaded: BTreeMap<u16, Result<PluginInfo, String>> },
+    /// Calls go elsewhere; it ends with its last.
+    Draining,
+    /// There is none, and none is wanted.
+    Vacant,
 }
 
 /// A probe call that has not been answered.
@@ -105,8 +109,8 @@ struct Call {
     since: Tick,
     /// When its worker counts as hung.
     overdue_at: Tick,
-    /// It has been sent to the worker that runs now.
-    sent: bool,
+    /// The place of the worker it has been sent to.
+    sent: Option<usize>,
     /// It was lost with a worker once already.
     repeated: bool,
 }
@@ -123,8 +127,18 @@ struct Plugin {
     free_at: Option<Tick>,
     /// When a load that was not answered counts as hung.
     load_by: Option<Tick>,
+    /// The process in its place has it.
+    loaded: bool,
     calls: u64,
     broken: u64,
+    denied: u64,
+    kinds: Vec<String>,
+    /// What it wants kept.
+    kept: BTreeMap<String, Vec<u8>>,
+    /// What it measured.
+    series: Vec<Series>,
+    /// What it measured differs from what the status worker was told.
+    series_stale: bool,
 }
 
 /// What the shell lends for one task.
@@ -133,6 +147,12 @@ pub(crate) struct Context<'a> {
     pub(crate) launch: &'a Launch,
     pub(crate) listeners: Option<&'a Listeners>,
     pub(crate) now: Tick,
+    /// Which process is whose.
+    pub(crate) runs: &'a RunTable,
+    /// When services were started.
+    pub(crate) starts: &'a Starts,
+    /// Variables that are not for children.
+    pub(crate) hidden: &'a [&'static str],
     pub(crate) log: &'a mut Log,
     /// Where answers go.
     pub(crate) events: &'a mut VecDeque<Event>,
@@ -151,6 +171,7 @@ pub(crate) struct Broker {
     slots: Vec<Slot>,
     plugins: Vec<Plugin>,
     calls: BTreeMap<CallId, Call>,
+    errands: Errands,
     buffer: Vec<u8>,
     sent_overview: Option<Overview>,
     sent_services: Vec<Option<ServiceReport>>,
@@ -164,21 +185,19 @@ impl Broker {
     /// Places for all workers the launch needs; starts none.
     #[must_use]
     pub(crate) fn new(launch: &Launch, executable: OwnedFd) -> Broker {
-        let slot =
-            |role| Slot { role, live: None, start_at: None, losses: VecDeque::new(), replaced: 0, refused: Vec::new() };
         let mut slots = Vec::new();
         if launch.status.is_some() {
-            slots.push(slot(Role::Status));
+            slots.push(Slot::new(Role::Status));
         }
         let mut shared = None;
         let mut plugins = Vec::new();
         for (index, plugin) in (0u16..).zip(&launch.plugins) {
             let place = if plugin.own_worker {
-                slots.push(slot(Role::Sandbox(Some(index))));
+                slots.push(Slot::new(Role::Sandbox(Some(index))));
                 slots.len() - 1
             } else {
                 *shared.get_or_insert_with(|| {
-                    slots.push(slot(Role::Sandbox(None)));
+                    slots.push(Slot::new(Role::Sandbox(None)));
                     slots.len() - 1
                 })
             };
@@ -190,8 +209,14 @@ impl Broker {
                 quarantines: 0,
                 free_at: None,
                 load_by: None,
+                loaded: false,
                 calls: 0,
                 broken: 0,
+                denied: 0,
+                kinds: Vec::new(),
+                kept: BTreeMap::new(),
+                series: Vec::new(),
+                series_stale: false,
             });
         }
         Broker {
@@ -199,6 +224,7 @@ impl Broker {
             slots,
             plugins,
             calls: BTreeMap::new(),
+            errands: Errands::default(),
             buffer: Vec::new(),
             sent_overview: None,
             sent_services: Vec::new(),
@@ -223,13 +249,14 @@ impl Broker {
             self.slots.iter().flat_map(|slot| [slot.start_at, slot.live.as_ref().and_then(|live| live.hello_by)]);
         let plugins = self.plugins.iter().flat_map(|plugin| [plugin.free_at, plugin.load_by]);
         let calls = self.calls.values().map(|call| Some(call.overdue_at));
-        slots.chain(plugins).chain(calls).flatten().min()
+        slots.chain(plugins).chain(calls).chain([self.errands.next_deadline()]).flatten().min()
     }
 
-    /// Whether a pid is a worker's.
+    /// Whether a pid is a worker's, or that of a command a plugin asked for.
     #[must_use]
-    pub(crate) fn is_worker(&self, pid: i32) -> bool {
-        self.slots.iter().any(|slot| slot.live.as_ref().is_some_and(|live| live.child.pid == pid))
+    pub(crate) fn is_own(&self, pid: i32) -> bool {
+        self.errands.is_errand(pid)
+            || self.slots.iter().any(|slot| slot.live.as_ref().is_some_and(|live| live.child.pid == pid))
     }
 
     /// What is to be said of plugins and workers.
@@ -241,8 +268,10 @@ impl Broker {
             message: crate::report::cut(&plugin.message, 512),
             calls: plugin.calls,
             broken: plugin.broken,
+            denied: plugin.denied,
+            kinds: plugin.kinds.clone(),
         });
-        let workers = self.slots.iter().map(|slot| WorkerReport {
+        let workers = self.slots.iter().filter(|slot| slot.stage != Stage::Vacant).map(|slot| WorkerReport {
             role: match slot.role {
                 Role::Status => "status".to_owned(),
                 Role::Sandbox(None) => "sandbox".to_owned(),
@@ -275,6 +304,36 @@ impl Broker {
                 kill(&live);
             }
         }
+        self.errands.stop_all();
+    }
+
+    /// Loads all plugins anew, from the files as they are now. Those whose new file cannot be used keep the old one.
+    pub(crate) fn reload(&mut self, cx: &mut Context<'_>) {
+        for place in 0..self.slots.len() {
+            let serves = |slot: &Slot| slot.stage == Stage::Serving && slot.role != Role::Status;
+            if self.slots.get(place).is_some_and(serves) {
+                self.succeed(place, cx);
+            }
+        }
+    }
+
+    /// Starts a successor for the process in `place`. One that is on its way already is given up: it may have read what has changed since.
+    fn succeed(&mut self, place: usize, cx: &mut Context<'_>) {
+        let Some(role) = self.slots.get(place).map(|slot| slot.role) else { return };
+        for slot in &mut self.slots {
+            if matches!(slot.stage, Stage::Succeeding { place: other, .. } if other == place) {
+                slot.stage = Stage::Draining;
+                slot.kill();
+            }
+        }
+        let vacant = self.slots.iter().position(|slot| slot.stage == Stage::Vacant && slot.live.is_none());
+        let index = vacant.unwrap_or(self.slots.len());
+        let slot = Slot { stage: Stage::Succeeding { place, loaded: BTreeMap::new() }, ..Slot::new(role) };
+        match self.slots.get_mut(index) {
+            Some(vacant) => *vacant = slot,
+            None => self.slots.push(slot),
+        }
+        self.start(index, cx);
     }
 
     /// Makes a probe call; the answer comes as an event.
@@ -318,7 +377,7 @@ impl Broker {
                 attempt,
                 since: cx.now,
                 overdue_at: cx.now.after(timeout).after(CALL_SLACK),
-                sent: false,
+                sent: None,
                 repeated: false,
             },
         );
@@ -328,10 +387,9 @@ impl Broker {
     /// Gives up on a call.
     pub(crate) fn cancel(&mut self, call: CallId) {
         let Some(gone) = self.calls.remove(&call) else { return };
-        if gone.sent
-            && let Some(plugin) = self.plugins.get(usize::from(gone.plugin))
-        {
-            self.send(plugin.slot, &ToSandbox::Cancel { id: call.0 }, None);
+        if let Some(slot) = gone.sent {
+            self.send(slot, &ToSandbox::Cancel { id: call.0 }, Vec::new());
+            self.dismiss_if_done(slot);
         }
     }
 
@@ -346,7 +404,8 @@ impl Broker {
         let reachable = |slot: &Slot| {
             slot.role == Role::Status && slot.live.as_ref().is_some_and(|live| live.greeted && live.outbox.is_empty())
         };
-        (self.stale || !self.pongs.is_empty()) && self.slots.iter().any(reachable)
+        let measured = self.plugins.iter().any(|plugin| plugin.series_stale);
+        (self.stale || measured || !self.pongs.is_empty()) && self.slots.iter().any(reachable)
     }
 
     /// Tells the status worker what changed since it was told last, then answers its pings.
@@ -362,15 +421,22 @@ impl Broker {
             let Some(sent) = self.sent_services.get_mut(at) else { continue };
             if sent.as_ref() != Some(&report) {
                 *sent = Some(report.clone());
-                self.send(slot, &ToStatus::Service { index, report: Box::new(report) }, None);
+                self.send(slot, &ToStatus::Service { index, report: Box::new(report) }, Vec::new());
             }
         }
         if self.sent_overview.as_ref() != Some(&overview) {
             self.sent_overview = Some(overview.clone());
-            self.send(slot, &ToStatus::Overview(Box::new(overview)), None);
+            self.send(slot, &ToStatus::Overview(Box::new(overview)), Vec::new());
+        }
+        for index in 0..self.plugins.len() {
+            let Some(plugin) = self.plugins.get_mut(index).filter(|plugin| plugin.series_stale) else { continue };
+            plugin.series_stale = false;
+            let series = plugin.series.clone();
+            let index = u16::try_from(index).unwrap_or(u16::MAX);
+            self.send(slot, &ToStatus::Measured { index, series }, Vec::new());
         }
         for nonce in std::mem::take(&mut self.pongs) {
-            self.send(slot, &ToStatus::Pong { nonce }, None);
+            self.send(slot, &ToStatus::Pong { nonce }, Vec::new());
         }
     }
 
@@ -405,7 +471,18 @@ impl Broker {
     }
 
     /// A worker's process was reaped.
-    pub(crate) fn on_exited(&mut self, pid: i32, how: &str, cx: &mut Context<'_>) {
+    pub(crate) fn on_exited(&mut self, pid: i32, exit: Exit, cx: &mut Context<'_>) {
+        let code = match exit {
+            Exit::Code(code) => Ok(code),
+            Exit::Signaled(signal) => Err(signal),
+        };
+        if let Some(ended) = self.errands.on_exited(pid, code) {
+            return self.say_ran(ended.asker, ended.ending, cx);
+        }
+        let how = match exit {
+            Exit::Code(code) => format!("exit {code}"),
+            Exit::Signaled(signal) => hilum_config::signal_name(signal),
+        };
         let Some(index) =
             self.slots.iter().position(|slot| slot.live.as_ref().is_some_and(|live| live.child.pid == pid))
         else {
@@ -414,6 +491,21 @@ impl Broker {
         let Some(slot) = self.slots.get_mut(index) else { return };
         slot.live = None;
         crash::unregister_group(pid);
+        self.errands.stop_all_of(index);
+        match &slot.stage {
+            Stage::Serving => {}
+            Stage::Vacant | Stage::Draining => {
+                slot.stage = Stage::Vacant;
+                self.stale = true;
+                return self.on_sandbox_lost(index, cx);
+            }
+            Stage::Succeeding { place, .. } => {
+                let place = *place;
+                slot.stage = Stage::Vacant;
+                self.stale = true;
+                return self.say_not_succeeded(place, &format!("its worker died ({how})"), cx);
+            }
+        }
         slot.replaced = slot.replaced.saturating_add(1);
         while slot.losses.front().is_some_and(|&at| cx.now.since(at) > BURST_WINDOW) {
             slot.losses.pop_front();
@@ -425,7 +517,7 @@ impl Broker {
         pair(&mut pairs, "role", slot.role.word());
         pair(&mut pairs, "event", "worker-lost");
         pair(&mut pairs, "pid", &pid.to_string());
-        pair(&mut pairs, "how", how);
+        pair(&mut pairs, "how", &how);
         pair(&mut pairs, "next", "replace");
         cx.log.say(Level::Warn, &pairs);
         match slot.role {
@@ -433,6 +525,9 @@ impl Broker {
                 self.sent_overview = None;
                 self.sent_services.clear();
                 self.pongs.clear();
+                for plugin in &mut self.plugins {
+                    plugin.series_stale = !plugin.series.is_empty();
+                }
             }
             Role::Sandbox(_) => self.on_sandbox_lost(index, cx),
         }
@@ -454,11 +549,11 @@ impl Broker {
             let Some(plugin) = self.plugins.get_mut(index) else { continue };
             if plugin.free_at.is_some_and(|at| at <= cx.now) {
                 plugin.free_at = None;
-                plugin.state = PluginState::Loading;
                 plugin.strikes = 0;
-                let slot = plugin.slot;
-                if self.is_greeted(slot) {
-                    self.load(index, cx);
+                plugin.state = if plugin.loaded { PluginState::Ready } else { PluginState::Loading };
+                let (slot, loaded) = (plugin.slot, plugin.loaded);
+                if !loaded && self.is_greeted(slot) {
+                    self.succeed(slot, cx);
                 }
                 self.stale = true;
             } else if plugin.load_by.is_some_and(|at| at <= cx.now) {
@@ -475,14 +570,12 @@ impl Broker {
             let message = "the plugin's worker did not answer in time".to_owned();
             answer(cx.events, call.probe, call.run, id, Outcome::Unknown(message), cx.now.since(call.since));
             let plugin = usize::from(call.plugin);
-            let slot = self.plugins.get(plugin).map(|plugin| plugin.slot);
-            if call.sent {
+            if let Some(slot) = call.sent {
                 self.strike(plugin, "a call overstayed its deadline", false, cx);
-                if let Some(slot) = slot {
-                    self.abandon(slot, "a call overstayed its deadline", cx);
-                }
+                self.abandon(slot, "a call overstayed its deadline", cx);
             }
         }
+        self.errands.on_due(cx.now);
     }
 
     /// Moves all deadlines by `gap`: the container was frozen, and its workers with it.
@@ -501,6 +594,7 @@ impl Broker {
             call.since = call.since.after(gap);
             call.overdue_at = call.overdue_at.after(gap);
         }
+        self.errands.shift(gap);
     }
 
     // Steps.
@@ -508,7 +602,7 @@ impl Broker {
     fn start(&mut self, index: usize, cx: &mut Context<'_>) {
         let Some(slot) = self.slots.get_mut(index) else { return };
         let role = slot.role;
-        match spawn(role, self.executable.as_fd(), cx.listeners) {
+        match worker::spawn(role, self.executable.as_fd(), cx.listeners) {
             Ok((child, channel)) => {
                 slot.live = Some(Live {
                     child,
@@ -553,61 +647,59 @@ impl Broker {
         }
     }
 
+    /// Whether the process in `slot` is that of `plugin`: a worker speaks only for the plugins it hosts.
+    fn hosts(&self, slot: usize, plugin: u16) -> bool {
+        let here = self.slots.get(slot).map(|slot| slot.role);
+        let Some(plugin) = self.plugins.get(usize::from(plugin)) else { return false };
+        here.is_some() && here == self.slots.get(plugin.slot).map(|slot| slot.role)
+    }
+
     fn on_sandbox(&mut self, slot: usize, message: FromSandbox, cx: &mut Context<'_>) {
-        // A worker speaks only for the plugins it hosts.
-        let own = |broker: &Broker, plugin: u16| {
-            broker.plugins.get(usize::from(plugin)).is_some_and(|plugin| plugin.slot == slot)
-        };
         match message {
             FromSandbox::Hello { version, refused } => {
                 if self.greet(slot, version, refused, &ToSandbox::Hello { version: VERSION }, cx) {
-                    for index in 0..self.plugins.len() {
-                        let here = self
-                            .plugins
-                            .get(index)
-                            .is_some_and(|plugin| plugin.slot == slot && plugin.free_at.is_none());
-                        if here {
-                            self.load(index, cx);
-                        }
-                    }
+                    self.load_all(slot, cx);
                 }
             }
-            FromSandbox::Loaded { plugin, info } if own(self, plugin) => {
-                if let Some(state) = self.plugins.get_mut(usize::from(plugin)) {
-                    state.load_by = None;
-                    if state.state == PluginState::Quarantined {
-                        return;
-                    }
-                    state.state = PluginState::Ready;
-                    state.message = format!("{} {}", info.name, info.version);
-                    self.stale = true;
+            FromSandbox::Loaded { plugin, info } if self.hosts(slot, plugin) => {
+                self.on_loaded(slot, plugin, Ok(info), cx);
+            }
+            FromSandbox::LoadFailed { plugin, failure } if self.hosts(slot, plugin) => {
+                self.on_loaded(slot, plugin, Err(failure.message), cx);
+            }
+            FromSandbox::Sealed { refused } => self.on_sealed(slot, refused, cx),
+            FromSandbox::Keep { plugin, key, value } if self.hosts(slot, plugin) => {
+                self.keep(plugin, key, value);
+            }
+            FromSandbox::Measured { plugin, series } if self.hosts(slot, plugin) => {
+                if let Some(plugin) = self.plugins.get_mut(usize::from(plugin)) {
+                    measure(&mut plugin.series, series);
+                    plugin.series_stale = true;
                 }
-                let mut pairs = String::new();
-                pair(&mut pairs, "plugin", cx.plugin_name(plugin));
-                pair(&mut pairs, "event", "plugin-loaded");
-                pair(&mut pairs, "name", &info.name);
-                pair(&mut pairs, "version", &info.version);
-                cx.log.say(Level::Info, &pairs);
-                self.send_calls(plugin, cx);
             }
-            FromSandbox::LoadFailed { plugin, failure } if own(self, plugin) => {
-                self.refuse(usize::from(plugin), &failure.message, cx);
+            FromSandbox::Run { id, plugin, command } if self.hosts(slot, plugin) => {
+                self.run(Asker { slot, id }, plugin, &command, cx);
             }
-            FromSandbox::Answered { id, answer: what, took_us } => {
+            FromSandbox::StopRun { id } => self.errands.stop(Asker { slot, id }),
+            FromSandbox::Answered { id, answer: what, denied, took_us } => {
                 let id = CallId(id);
-                let Some(call) = self.calls.get(&id) else { return };
-                if !own(self, call.plugin) {
+                if self.calls.get(&id).is_none_or(|call| call.sent != Some(slot)) {
                     return;
                 }
                 let Some(call) = self.calls.remove(&id) else { return };
+                self.dismiss_if_done(slot);
                 let index = usize::from(call.plugin);
                 if let Some(plugin) = self.plugins.get_mut(index) {
                     plugin.calls = plugin.calls.saturating_add(1);
+                    plugin.denied = plugin.denied.saturating_add(denied.into());
                 }
                 let outcome = match what {
                     Answer::Pass => Outcome::Pass,
                     Answer::Fail(message) => Outcome::Fail(message),
                     Answer::Unknown(message) => Outcome::Unknown(message),
+                    Answer::Done(_) | Answer::Retry(_) | Answer::Failed(_) | Answer::Judged(_) => {
+                        Outcome::Unknown("bug: the answer to another question".to_owned())
+                    }
                     Answer::Broken { kind, message } => {
                         let name = cx.plugin_name(call.plugin);
                         let message = format!("plugin {name} broke ({kind}): {message}");
@@ -623,7 +715,7 @@ impl Broker {
                 }
                 answer(cx.events, call.probe, call.run, id, outcome, Span(took_us.saturating_mul(1000)));
             }
-            FromSandbox::Log { plugin, level, message } if own(self, plugin) => {
+            FromSandbox::Log { plugin, level, message } if self.hosts(slot, plugin) => {
                 let mut pairs = String::new();
                 pair(&mut pairs, "plugin", cx.plugin_name(plugin));
                 pair(&mut pairs, "event", "plugin-log");
@@ -636,7 +728,12 @@ impl Broker {
                 };
                 cx.log.say(level, &pairs);
             }
-            FromSandbox::Loaded { .. } | FromSandbox::LoadFailed { .. } | FromSandbox::Log { .. } => {
+            FromSandbox::Loaded { .. }
+            | FromSandbox::LoadFailed { .. }
+            | FromSandbox::Keep { .. }
+            | FromSandbox::Measured { .. }
+            | FromSandbox::Run { .. }
+            | FromSandbox::Log { .. } => {
                 self.abandon(slot, "spoke for a plugin it does not host", cx);
             }
         }
@@ -659,54 +756,221 @@ impl Broker {
             return false;
         }
         let Some(place) = self.slots.get_mut(slot) else { return false };
-        for what in &refused {
-            let mut pairs = String::new();
-            pair(&mut pairs, "role", place.role.word());
-            pair(&mut pairs, "event", "worker-less-confined");
-            pair(&mut pairs, "what", what);
-            cx.log.say(Level::Warn, &pairs);
-        }
-        place.refused = refused;
+        place.refused.clear();
         if let Some(live) = &mut place.live {
             live.greeted = true;
             live.hello_by = None;
         }
-        self.send(slot, hello, None);
+        self.say_refused(slot, refused, cx);
+        self.send(slot, hello, Vec::new());
         true
+    }
+
+    /// Notes what a worker could not give up of its rights.
+    fn say_refused(&mut self, slot: usize, refused: Vec<String>, cx: &mut Context<'_>) {
+        let Some(place) = self.slots.get_mut(slot) else { return };
+        for what in refused {
+            let mut pairs = String::new();
+            pair(&mut pairs, "role", place.role.word());
+            pair(&mut pairs, "event", "worker-less-confined");
+            pair(&mut pairs, "what", &what);
+            cx.log.say(Level::Warn, &pairs);
+            place.refused.push(what);
+        }
+        self.stale = true;
     }
 
     fn is_greeted(&self, slot: usize) -> bool {
         self.slots.get(slot).and_then(|slot| slot.live.as_ref()).is_some_and(|live| live.greeted)
     }
 
-    /// Opens a plugin's file and hands it to its worker.
-    fn load(&mut self, index: usize, cx: &mut Context<'_>) {
-        let (Some(plugin), Some(plan)) = (self.plugins.get_mut(index), cx.launch.plugins.get(index)) else { return };
-        let slot = plugin.slot;
-        match hilum_sys::open::regular_file(&plan.path) {
-            Ok(file) => {
-                plugin.state = PluginState::Loading;
-                plugin.load_by = Some(cx.now.after(LOAD_DEADLINE));
-                let load = ToSandbox::Load {
-                    plugin: u16::try_from(index).unwrap_or(u16::MAX),
-                    name: plan.name.clone(),
-                    sha256: plan.sha256.clone(),
-                    memory: plan.memory,
-                    grants: Grants { connect: plan.connect.clone() },
-                };
-                self.send(slot, &load, Some(file));
-            }
-            Err(error) => {
-                let message = format!("cannot open {}: {error}", plan.path.display());
-                self.refuse(index, &message, cx);
+    /// Hands a worker all plugins it is to load, and tells it that these are all.
+    fn load_all(&mut self, slot: usize, cx: &mut Context<'_>) {
+        for index in 0..self.plugins.len() {
+            let here = self.hosts(slot, u16::try_from(index).unwrap_or(u16::MAX));
+            if here && self.plugins.get(index).is_some_and(|plugin| plugin.free_at.is_none()) {
+                self.load(slot, index, cx);
             }
         }
+        self.send(slot, &ToSandbox::Seal, Vec::new());
+    }
+
+    /// Opens a plugin's file and what it may use, and hands it to a worker, with what it wanted kept.
+    fn load(&mut self, slot: usize, index: usize, cx: &mut Context<'_>) {
+        let (Some(plugin), Some(plan)) = (self.plugins.get_mut(index), cx.launch.plugins.get(index)) else { return };
+        let id = u16::try_from(index).unwrap_or(u16::MAX);
+        plugin.load_by = Some(cx.now.after(LOAD_DEADLINE));
+        let kept = plugin.kept.iter();
+        let kept: Vec<_> = kept
+            .map(|(key, value)| ToSandbox::Restore { plugin: id, key: key.clone(), value: Octets(value.clone()) })
+            .collect();
+        match worker::order(id, plan) {
+            Ok((frame, descriptors)) => {
+                for message in kept {
+                    self.send(slot, &message, Vec::new());
+                }
+                self.send_frame(slot, frame, descriptors);
+            }
+            Err(message) => self.on_loaded(slot, id, Err(message), cx),
+        }
+    }
+
+    /// A plugin was loaded, or cannot be.
+    fn on_loaded(&mut self, slot: usize, plugin: u16, outcome: Result<PluginInfo, String>, cx: &mut Context<'_>) {
+        let index = usize::from(plugin);
+        let Some(state) = self.plugins.get_mut(index) else { return };
+        state.load_by = None;
+        if let Some(Slot { stage: Stage::Succeeding { loaded, .. }, .. }) = self.slots.get_mut(slot) {
+            loaded.insert(plugin, outcome);
+            return;
+        }
+        match outcome {
+            Ok(info) => {
+                self.ready(index, &info, "plugin-loaded", cx);
+                self.send_calls(plugin, cx);
+            }
+            Err(message) => self.refuse(index, &message, cx),
+        }
+    }
+
+    /// A plugin can be called.
+    fn ready(&mut self, index: usize, info: &PluginInfo, event: &str, cx: &mut Context<'_>) {
+        let Some(plugin) = self.plugins.get_mut(index) else { return };
+        plugin.loaded = true;
+        plugin.kinds.clone_from(&info.kinds);
+        if plugin.state != PluginState::Quarantined {
+            plugin.state = PluginState::Ready;
+            plugin.message = format!("{} {}", info.name, info.version);
+        }
+        self.stale = true;
+        let mut pairs = String::new();
+        pair(&mut pairs, "plugin", cx.plugin_name(u16::try_from(index).unwrap_or(u16::MAX)));
+        pair(&mut pairs, "event", event);
+        pair(&mut pairs, "name", &info.name);
+        pair(&mut pairs, "version", &info.version);
+        cx.log.say(Level::Info, &pairs);
+    }
+
+    /// A worker has loaded what it was told to. A successor takes over, unless a plugin that can be called now could then not be.
+    fn on_sealed(&mut self, slot: usize, refused: Vec<String>, cx: &mut Context<'_>) {
+        self.say_refused(slot, refused, cx);
+        let Some(place) = self.slots.get_mut(slot) else { return };
+        let Stage::Succeeding { place: old, loaded } = &mut place.stage else { return };
+        let (old, loaded) = (*old, std::mem::take(loaded));
+        let lost = loaded.iter().find_map(|(plugin, outcome)| {
+            let usable = self.plugins.get(usize::from(*plugin)).is_some_and(|plugin| plugin.loaded);
+            outcome.as_ref().err().filter(|_| usable)
+        });
+        if let Some(message) = lost {
+            let message = message.clone();
+            place.stage = Stage::Draining;
+            place.kill();
+            return self.say_not_succeeded(old, &message, cx);
+        }
+        place.stage = Stage::Serving;
+        if let Some(replaced) = self.slots.get(old).map(|old| old.replaced)
+            && let Some(place) = self.slots.get_mut(slot)
+        {
+            place.replaced = replaced;
+        }
+        if let Some(old) = self.slots.get_mut(old) {
+            old.stage = Stage::Draining;
+            old.start_at = None;
+        }
+        for plugin in self.plugins.iter_mut().filter(|plugin| plugin.slot == old) {
+            plugin.slot = slot;
+            plugin.loaded = false;
+        }
+        for (plugin, outcome) in loaded {
+            let index = usize::from(plugin);
+            match outcome {
+                Ok(info) => {
+                    self.ready(index, &info, "plugin-swapped", cx);
+                    self.send_calls(plugin, cx);
+                }
+                Err(message) => self.refuse(index, &message, cx),
+            }
+        }
+        self.dismiss_if_done(old);
+    }
+
+    /// Says that a successor did not take over; the process it was for serves on.
+    fn say_not_succeeded(&mut self, place: usize, why: &str, cx: &mut Context<'_>) {
+        let mut pairs = String::new();
+        pair(&mut pairs, "role", self.slots.get(place).map_or("?", |slot| slot.role.word()));
+        pair(&mut pairs, "event", "plugins-not-swapped");
+        pair(&mut pairs, "error", why);
+        pair(&mut pairs, "next", "keep");
+        cx.log.say(Level::Error, &pairs);
+    }
+
+    /// Ends a process that has no call left and gets none.
+    fn dismiss_if_done(&mut self, slot: usize) {
+        let busy = self.calls.values().any(|call| call.sent == Some(slot));
+        if let Some(place) = self.slots.get_mut(slot)
+            && place.stage == Stage::Draining
+            && !busy
+        {
+            match &place.live {
+                Some(live) => kill(live),
+                None => place.stage = Stage::Vacant,
+            }
+        }
+    }
+
+    /// Keeps a value of a plugin, or with none forgets it.
+    fn keep(&mut self, plugin: u16, key: String, value: Option<Octets>) {
+        let Some(plugin) = self.plugins.get_mut(usize::from(plugin)) else { return };
+        plugin.kept.remove(&key);
+        if let Some(Octets(value)) = value {
+            let others: usize = plugin.kept.iter().map(|(key, value)| key.len() + value.len()).sum();
+            if others.saturating_add(key.len()).saturating_add(value.len()) <= KEPT {
+                plugin.kept.insert(key, value);
+            }
+        }
+    }
+
+    /// Runs a command for a plugin.
+    fn run(&mut self, asker: Asker, plugin: u16, name: &str, cx: &mut Context<'_>) {
+        let granted =
+            cx.launch.plugins.get(usize::from(plugin)).is_some_and(|plan| plan.allow.exec.iter().any(|it| it == name));
+        let command = cx.launch.commands.iter().find(|command| granted && command.name == name);
+        let started = match command {
+            Some(command) => self.errands.start(asker, plugin, command, cx.hidden, cx.now),
+            None => Err(format!("the plan does not let this plugin run {name:?}")),
+        };
+        let mut pairs = String::new();
+        pair(&mut pairs, "plugin", cx.plugin_name(plugin));
+        pair(&mut pairs, "command", name);
+        match started {
+            Ok(ends) => {
+                pair(&mut pairs, "event", "command-started");
+                cx.log.say(Level::Debug, &pairs);
+                self.send(asker.slot, &ToSandbox::Started { id: asker.id }, ends.into());
+            }
+            Err(why) => {
+                pair(&mut pairs, "event", "command-not-started");
+                pair(&mut pairs, "error", &why);
+                cx.log.say(Level::Warn, &pairs);
+                self.send(asker.slot, &ToSandbox::Ran { id: asker.id, ending: Ending::Refused(why) }, Vec::new());
+            }
+        }
+    }
+
+    /// Tells whoever asked how a command ended.
+    fn say_ran(&mut self, asker: Asker, ending: Ending, cx: &mut Context<'_>) {
+        let mut pairs = String::new();
+        pair(&mut pairs, "event", "command-ended");
+        pair(&mut pairs, "how", &errand::describe(&ending));
+        cx.log.say(Level::Debug, &pairs);
+        self.send(asker.slot, &ToSandbox::Ran { id: asker.id, ending }, Vec::new());
     }
 
     fn refuse(&mut self, index: usize, message: &str, cx: &mut Context<'_>) {
         let id = u16::try_from(index).unwrap_or(u16::MAX);
         if let Some(plugin) = self.plugins.get_mut(index) {
             plugin.load_by = None;
+            plugin.loaded = false;
             plugin.state = PluginState::Refused;
             plugin.message = message.to_owned();
         }
@@ -760,12 +1024,8 @@ impl Broker {
 
     /// The calls and loads that went down with a sandbox: blamed, repeated once, or answered `unknown`.
     fn on_sandbox_lost(&mut self, slot: usize, cx: &mut Context<'_>) {
-        let lost: Vec<CallId> = self
-            .calls
-            .iter()
-            .filter(|(_, call)| call.sent && self.plugins.get(usize::from(call.plugin)).is_some_and(|p| p.slot == slot))
-            .map(|(id, _)| *id)
-            .collect();
+        let lost: Vec<CallId> =
+            self.calls.iter().filter(|(_, call)| call.sent == Some(slot)).map(|(id, _)| *id).collect();
         let mut blamed: Vec<u16> = lost.iter().filter_map(|id| self.calls.get(id)).map(|call| call.plugin).collect();
         for (index, plugin) in (0u16..).zip(&mut self.plugins) {
             if plugin.slot == slot && plugin.load_by.take().is_some() {
@@ -777,14 +1037,15 @@ impl Broker {
         for plugin in blamed {
             self.strike(usize::from(plugin), "its worker died during a call", true, cx);
         }
-        for plugin in &mut self.plugins {
-            if plugin.slot == slot && plugin.state == PluginState::Ready {
+        for plugin in self.plugins.iter_mut().filter(|plugin| plugin.slot == slot) {
+            plugin.loaded = false;
+            if plugin.state == PluginState::Ready {
                 plugin.state = PluginState::Loading;
             }
         }
         for id in lost {
             let Some(call) = self.calls.get_mut(&id) else { continue };
-            call.sent = false;
+            call.sent = None;
             let quarantined = self
                 .plugins
                 .get(usize::from(call.plugin))
@@ -796,6 +1057,9 @@ impl Broker {
                 answer(cx.events, probe, run, id, Outcome::Unknown(message), cx.now.since(since));
             } else {
                 call.repeated = true;
+                let plugin = call.plugin;
+                // Where a successor serves already.
+                self.send_calls(plugin, cx);
             }
         }
     }
@@ -807,21 +1071,33 @@ impl Broker {
             return;
         }
         let slot = state.slot;
-        let waiting: Vec<CallId> =
-            self.calls.iter().filter(|(_, call)| call.plugin == plugin && !call.sent).map(|(id, _)| *id).collect();
+        let waiting: Vec<CallId> = self
+            .calls
+            .iter()
+            .filter(|(_, call)| call.plugin == plugin && call.sent.is_none())
+            .map(|(id, _)| *id)
+            .collect();
         for id in waiting {
             let Some(call) = self.calls.get_mut(&id) else { continue };
-            call.sent = true;
+            call.sent = Some(slot);
             let spent = cx.now.since(call.since);
             let left = Span(call.timeout.0.saturating_sub(spent.0));
+            let service = call.probe.service;
+            let plan = cx.launch.plan.services.get(usize::from(service.0));
+            let subject = Subject {
+                name: plan.map(|plan| plan.name.clone()).unwrap_or_default(),
+                run: u32::try_from(call.run.0).unwrap_or(u32::MAX),
+                pid: cx.runs.pid(service, call.run).and_then(|pid| u32::try_from(pid).ok()),
+                starts: cx.starts.ages(service, cx.now),
+            };
             let message = ToSandbox::Call {
                 id: id.0,
                 plugin,
-                settings: call.settings.clone(),
+                ask: Ask::Check { settings: call.settings.clone(), attempt: call.attempt },
                 timeout_ms: left.as_millis_ceil().max(1),
-                attempt: call.attempt,
+                service: Some(subject),
             };
-            self.send(slot, &message, None);
+            self.send(slot, &message, Vec::new());
         }
     }
 
@@ -842,18 +1118,23 @@ impl Broker {
     }
 
     /// Queues a frame and writes what the channel takes.
-    fn send<T: serde::Serialize>(&mut self, slot: usize, message: &T, descriptor: Option<OwnedFd>) {
-        let Ok(frame) = hilum_wire::encode(message) else { return };
+    fn send<T: serde::Serialize>(&mut self, slot: usize, message: &T, descriptors: Vec<OwnedFd>) {
+        if let Ok(frame) = hilum_wire::encode(message) {
+            self.send_frame(slot, frame, descriptors);
+        }
+    }
+
+    fn send_frame(&mut self, slot: usize, frame: Vec<u8>, descriptors: Vec<OwnedFd>) {
         if let Some(live) = self.slots.get_mut(slot).and_then(|slot| slot.live.as_mut()) {
-            live.outbox.push_back((frame, descriptor));
+            live.outbox.push_back((frame, descriptors));
             self.write_outbox(slot);
         }
     }
 
     fn write_outbox(&mut self, slot: usize) {
         let Some(live) = self.slots.get_mut(slot).and_then(|slot| slot.live.as_mut()) else { return };
-        while let Some((frame, descriptor)) = live.outbox.front() {
-            let borrowed: Vec<BorrowedFd<'_>> = descriptor.iter().map(AsFd::as_fd).collect();
+        while let Some((frame, descriptors)) = live.outbox.front() {
+            let borrowed: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
             match live.channel.send(frame, &borrowed) {
                 Ok(()) => {
                     live.outbox.pop_front();
@@ -870,38 +1151,41 @@ impl Broker {
     }
 }
 
+impl Slot {
+    fn new(role: Role) -> Slot {
+        Slot {
+            role,
+            live: None,
+            start_at: None,
+            losses: VecDeque::new(),
+            replaced: 0,
+            refused: Vec::new(),
+            stage: Stage::Serving,
+        }
+    }
+
+    /// Kills the process, if there is one; its exit does the rest.
+    fn kill(&self) {
+        if let Some(live) = &self.live {
+            kill(live);
+        }
+    }
+}
+
+/// Takes the value of a series, if there is room.
+fn measure(known: &mut Vec<Series>, series: Series) {
+    let room = known.len() < SERIES;
+    match known.iter_mut().find(|known| known.name == series.name && known.labels == series.labels) {
+        Some(known) => *known = series,
+        None if room => known.push(series),
+        None => {}
+    }
+}
+
 fn answer(events: &mut VecDeque<Event>, probe: ProbeId, run: Incarnation, call: CallId, outcome: Outcome, took: Span) {
     events.push_back(Event::ProbeAnswered { probe, run, call, outcome, took });
 }
 
 fn kill(live: &Live) {
     let _ = live.child.signal(Signal::KILL.0);
-}
-
-/// Starts a worker: our own executable, a clean environment, and no descriptor but standard error, its channel and, for `status`, the
-/// listeners.
-fn spawn(role: Role, executable: BorrowedFd<'_>, listeners: Option<&Listeners>) -> Result<(Child, Channel), String> {
-    let (ours, theirs) = Channel::pair().map_err(|error| format!("cannot make a channel: {error}"))?;
-    let theirs = OwnedFd::from(theirs);
-    let mut descriptors = vec![(theirs.as_fd(), CHANNEL_DESCRIPTOR)];
-    let parent = hilum_sys::process::pid().to_string();
-    let mut argv = ["hilum", "worker", role.word(), &parent].map(OsString::from).to_vec();
-    if role == Role::Status
-        && let Some(listeners) = listeners
-    {
-        for (socket, number) in listeners.descriptors().zip(CHANNEL_DESCRIPTOR + 1..) {
-            descriptors.push((socket, number));
-        }
-        argv.push(OsString::from(listeners.descriptors().count().to_string()));
-    }
-    let spec = Spec {
-        group: Group::Own { foreground: false },
-        parent_death_signal: Signal::KILL.0,
-        descriptors: &descriptors,
-        close_rest: true,
-        ..Spec::new(Program::Descriptor(executable), &argv, Environment::empty())
-    };
-    let child = child::spawn(&spec).map_err(|error| error.to_string())?;
-    crash::register_group(child.pid);
-    Ok((child, ours))
 }

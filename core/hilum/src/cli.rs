@@ -552,6 +552,7 @@ pub(crate) fn launch_of(command: Vec<OsString>) -> Launch {
         plan: Plan { services: vec![ServicePlan::once(&name)], ..Plan::default() },
         services: vec![ServiceLaunch { command, ..ServiceLaunch::default() }],
         plugins: Vec::new(),
+        commands: Vec::new(),
         status: None,
         process: ProcessLaunch::default(),
     }

@@ -7,17 +7,21 @@
 
 mod broker;
 pub mod cli;
+mod errand;
 mod install;
 mod listener;
 mod log;
 pub mod personality;
+mod preflight;
 mod relay;
 mod report;
 mod role;
 mod run_table;
+mod starts;
 mod supervise;
 mod up;
 mod watch;
+mod worker;
 
 use std::ffi::{OsStr, OsString};
 

@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use hilum_sys::channel::Channel;
 use hilum_sys::{confine, inherit};
 
-use crate::broker::CHANNEL_DESCRIPTOR;
+use crate::worker::CHANNEL_DESCRIPTOR;
 
 /// Exit code of a worker that cannot do its work; PID 1 replaces it.
 const FAILED: u8 = 1;

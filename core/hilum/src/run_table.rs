@@ -45,6 +45,13 @@ impl RunTable {
         self.leaders.iter().find(|leader| leader.child.pid == pid).map(|leader| (leader.service, leader.run))
     }
 
+    /// The leader's pid of a run that has not ended.
+    #[must_use]
+    pub(crate) fn pid(&self, service: ServiceId, run: Incarnation) -> Option<i32> {
+        let leader = self.leaders.iter().find(|leader| leader.service == service && leader.run == run);
+        leader.map(|leader| leader.child.pid)
+    }
+
     /// Forgets a leader that was just reaped. Returns whose it was and whether its group goes on without it.
     pub(crate) fn remove(&mut self, pid: i32) -> Option<(ServiceId, Incarnation, bool)> {
         let at = self.leaders.iter().position(|leader| leader.child.pid == pid)?;

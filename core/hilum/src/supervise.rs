@@ -30,6 +30,7 @@ use crate::personality::{self, SpawnStep};
 use crate::relay::Relay;
 use crate::report::{self, History, Now};
 use crate::run_table::RunTable;
+use crate::starts::Starts;
 
 /// How much later than asked the loop must wake for the container to count as frozen. **Units:** nanoseconds. A busy machine delays a
 /// wake-up by milliseconds; a frozen cgroup or a stopped PID 1 by as long as it takes. Shorter, load would stretch time-outs; longer, a short
@@ -88,6 +89,10 @@ struct Shell {
     awaits_descendants: bool,
     notify: Option<OsString>,
     notified: bool,
+    /// Variables of our own environment that are not for children.
+    hidden: Vec<&'static str>,
+    /// When services were started.
+    starts: Starts,
     orphans: u64,
     cmdline: Vec<String>,
     since: u64,
@@ -118,6 +123,7 @@ pub(crate) fn run(mut launch: Launch, cmdline: Vec<String>) -> Result<u8, String
     }
     let pid = process::pid();
     let notify = launch.status.is_some().then(|| std::env::var_os("NOTIFY_SOCKET")).flatten();
+    let hidden = hidden(&launch, notify.is_some());
     let handover = plan_handover(&launch);
     launch.plan.signals.suspend_with_child |= handover == Handover::Foreground && pid != 1;
     let supervisor = Supervisor::new(launch.plan.clone(), clock::monotonic() ^ u64::from(pid.unsigned_abs()));
@@ -138,6 +144,8 @@ pub(crate) fn run(mut launch: Launch, cmdline: Vec<String>) -> Result<u8, String
         children_changed: true,
         handover,
         awaits_descendants: false,
+        hidden,
+        starts: Starts::default(),
         notify,
         notified: false,
         orphans: 0,
@@ -158,6 +166,20 @@ pub(crate) fn run(mut launch: Launch, cmdline: Vec<String>) -> Result<u8, String
     };
     shell.end();
     Ok(code)
+}
+
+/// Variables of our own environment that would mislead a child.
+fn hidden(launch: &Launch, notifies: bool) -> Vec<&'static str> {
+    let mut hidden = Vec::new();
+    if notifies {
+        // READY is ours to say; a child that said it too would be taken for us.
+        hidden.push("NOTIFY_SOCKET");
+    }
+    if launch.status.as_ref().is_some_and(|status| status.socket_activation) {
+        // They name our pid and descriptors the child does not have (sd_listen_fds(3)).
+        hidden.extend(["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"]);
+    }
+    hidden
 }
 
 fn now() -> Tick {
@@ -200,6 +222,9 @@ impl Shell {
             launch: &self.launch,
             listeners: self.listeners.as_ref(),
             now: self.now,
+            runs: &self.runs,
+            starts: &self.starts,
+            hidden: &self.hidden,
             log: &mut self.log,
             events: &mut self.events,
         };
@@ -295,6 +320,10 @@ impl Shell {
             _ if arrived.pid == self.pid => {}
             Signal::USR2 if self.launch.process.drill.is_some() => self.drill(),
             signal if self.is_echo(signal, arrived.pid) => {}
+            Signal::HUP if self.launch.process.reloads => {
+                let (broker, mut cx) = self.lend();
+                broker.reload(&mut cx);
+            }
             signal => self.tell(Event::SignalArrived { signal }),
         }
     }
@@ -350,13 +379,9 @@ impl Shell {
         self.read_relays();
         if let Some((service, run, group_left)) = self.runs.remove(pid) {
             self.tell(Event::Exited { service, run, exit, group_left, at: Wall(clock::wall()) });
-        } else if self.broker.is_worker(pid) {
-            let how = match exit {
-                Exit::Code(code) => format!("exit {code}"),
-                Exit::Signaled(signal) => hilum_config::signal_name(signal),
-            };
+        } else if self.broker.is_own(pid) {
             let (broker, mut cx) = self.lend();
-            broker.on_exited(pid, &how, &mut cx);
+            broker.on_exited(pid, exit, &mut cx);
         } else {
             self.orphans = self.orphans.saturating_add(1);
             if self.launch.process.log_orphans {
@@ -455,15 +480,8 @@ impl Shell {
         for name in &plan.env_remove {
             environment.remove(name);
         }
-        if self.notify.is_some() {
-            // READY is ours to say; a child that said it too would be taken for us.
-            environment.remove("NOTIFY_SOCKET");
-        }
-        if self.launch.status.as_ref().is_some_and(|status| status.socket_activation) {
-            // They name our pid and descriptors the child does not have (sd_listen_fds(3)).
-            for name in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] {
-                environment.remove(name);
-            }
+        for name in &self.hidden {
+            environment.remove(name);
         }
         for (name, value) in &plan.env {
             environment.set(name, value);
@@ -491,6 +509,7 @@ impl Shell {
             Ok(child) => {
                 let pid = Pid(child.pid);
                 self.runs.insert(service, run, child, plan.group != Group::Shared);
+                self.starts.note(service, now());
                 self.relays.extend(streams.relays(service, run));
                 Event::Spawned { service, run, pid, at }
             }
@@ -681,6 +700,6 @@ fn description(error: &io::Error) -> String {
 }
 
 /// The low eight bits of an exit status, which is all a parent sees (`_exit(2)`).
-fn low_byte(code: i32) -> u8 {
+pub(crate) fn low_byte(code: i32) -> u8 {
     code.to_le_bytes().first().copied().unwrap_or_default()
 }

@@ -5,9 +5,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use hilum_config::{Launch, Resolved};
+use hilum_config::{Launch, Place, Resolved};
 
 use crate::cli::{self, CheckOptions, PLAN_FILES, PlanSource};
+use crate::preflight;
 
 /// Exit code of a plan that cannot be used.
 const BAD_PLAN: u8 = 78;
@@ -23,33 +24,63 @@ pub(crate) struct Stop {
     pub(crate) code: u8,
 }
 
-/// The launch the plan describes.
+/// The launch the plan describes. Settings that do not suit their plugin are mistakes in it; a plugin that cannot be used may be there later,
+/// and is told when it is needed.
 pub(crate) fn load(source: &PlanSource, implied: bool) -> Result<Launch, Stop> {
-    read(source, implied).map(|resolved| resolved.launch)
+    let (resolved, origin) = read(source, implied)?;
+    // Signals that come meanwhile wait for the loop: PID 1 would ignore them.
+    let _ = hilum_sys::signal::block();
+    match preflight::ask(&resolved.launch) {
+        Ok(findings) if findings.settings.is_empty() => Ok(resolved.launch),
+        Ok(findings) => Err(bad_plan(&origin, findings.settings)),
+        // The same will be met, told and tried again once services run.
+        Err(_) => Ok(resolved.launch),
+    }
 }
 
-/// `hilum check`: says what is wrong with a plan, or prints what it comes to.
+/// `hilum check`: says what is wrong with a plan and its plugins, or prints what it comes to.
 pub(crate) fn check(options: &CheckOptions) -> u8 {
-    match read(&options.plan, false) {
-        Ok(resolved) => {
-            let text = if options.print { resolved.print() } else { String::new() };
-            crate::say(&text, "", 0)
+    let checked = read(&options.plan, false).and_then(|(resolved, origin)| {
+        let text = if options.print { resolved.print() } else { String::new() };
+        match preflight::ask(&resolved.launch) {
+            Ok(preflight::Findings { settings, plugins }) if settings.is_empty() && plugins.is_empty() => Ok(text),
+            Ok(preflight::Findings { settings, plugins }) => {
+                let mut all: Vec<_> = plugins.into_iter().chain(settings).collect();
+                all.sort_by_key(|(place, _)| (place.line, place.column));
+                Err(Stop { stdout: text, ..bad_plan(&origin, all) })
+            }
+            Err(why) => {
+                let stderr = format!("hilum: cannot check the plugins of the plan: {why}\n");
+                Err(Stop { stdout: text, stderr, code: BAD_PLAN })
+            }
         }
+    });
+    match checked {
+        Ok(text) => crate::say(&text, "", 0),
         Err(stop) => crate::say(&stop.stdout, &stop.stderr, stop.code),
     }
 }
 
-fn read(source: &PlanSource, implied: bool) -> Result<Resolved, Stop> {
+/// What is wrong with a plan that reads well.
+fn bad_plan(origin: &Path, findings: Vec<(Place, String)>) -> Stop {
+    let line = |(Place { line, column }, story): (Place, String)| {
+        format!("hilum: cannot load plan: {}:{line}:{column}: {story}\n", origin.display())
+    };
+    Stop { stdout: String::new(), stderr: findings.into_iter().map(line).collect(), code: BAD_PLAN }
+}
+
+fn read(source: &PlanSource, implied: bool) -> Result<(Resolved, PathBuf), Stop> {
     let (text, origin) = match source {
         PlanSource::Inline(text) => (text.clone(), PathBuf::from("$HILUM_CONFIG")),
         PlanSource::File(path) => (read_file(path).map_err(|error| cannot_read(path, &error))?, path.clone()),
         PlanSource::Search => search(implied)?,
     };
     let environment = |name: &str| -> Option<OsString> { std::env::var_os(name) };
-    hilum_config::load(&text, &origin, &environment).map_err(|diagnostics| {
+    let loaded = hilum_config::load(&text, &origin, &environment).map_err(|diagnostics| {
         let lines = diagnostics.iter().map(|diagnostic| format!("hilum: cannot load plan: {diagnostic}\n"));
         Stop { stdout: String::new(), stderr: lines.collect(), code: BAD_PLAN }
-    })
+    });
+    loaded.map(|resolved| (resolved, origin))
 }
 
 /// The first plan that exists. One that exists and cannot be read is an error, not a reason to look further.

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use hilum_config::Launch;
-use hilum_engine::{Plan, Signal, Span, Tick};
+use hilum_engine::{Exit, Plan, Signal, Span, Tick};
 use hilum_sys::poll::{self, Slot};
 use hilum_sys::procfs::{self, Process};
 use hilum_sys::reap::{self, Change, Peek};
@@ -20,6 +20,9 @@ use crate::broker::{self, Broker};
 use crate::cli::Watch;
 use crate::listener::Listeners;
 use crate::log::{Level, Log, pair};
+use crate::run_table::RunTable;
+use crate::starts::Starts;
+use crate::supervise::low_byte;
 
 /// Most matching processes shown.
 const MOST: usize = 1000;
@@ -69,6 +72,7 @@ pub(crate) fn run(watch: Watch, cmdline: Vec<String>) -> Result<u8, String> {
         plan: Plan::default(),
         services: Vec::new(),
         plugins: Vec::new(),
+        commands: Vec::new(),
         status: Some(watch.status.clone()),
         process: watch.process.clone(),
     };
@@ -80,6 +84,9 @@ pub(crate) fn run(watch: Watch, cmdline: Vec<String>) -> Result<u8, String> {
         launch: &launch,
         listeners: Some(&listeners),
         now: now(),
+        runs: &RunTable::default(),
+        starts: &Starts::default(),
+        hidden: &[],
         log: &mut log,
         events: &mut nothing,
     };
@@ -147,8 +154,10 @@ pub(crate) fn run(watch: Watch, cmdline: Vec<String>) -> Result<u8, String> {
             if reap::reap(peeked).is_err() {
                 break;
             }
-            if let Change::Exited(_) | Change::Signaled(_) = change {
-                broker.on_exited(pid, "ended", &mut cx);
+            match change {
+                Change::Exited(code) => broker.on_exited(pid, Exit::Code(low_byte(code)), &mut cx),
+                Change::Signaled(signal) => broker.on_exited(pid, Exit::Signaled(Signal(signal)), &mut cx),
+                Change::Stopped(_) | Change::Continued => {}
             }
         }
         for (index, _) in workers.into_iter().zip(fired.into_iter().skip(1)).filter(|(_, fired)| *fired) {
@@ -197,7 +206,7 @@ fn look(subject: &mut Subject, name: &str, period: Span, broker: &Broker) -> Vec
         Subject::Name(name) => {
             let own = process::pid();
             let matches = |process: &Process| {
-                let ours = process.pid == own || broker.is_worker(process.pid);
+                let ours = process.pid == own || broker.is_own(process.pid);
                 !ours && process.state != ZOMBIE && is_called(process, name)
             };
             let list = procfs::list().unwrap_or_default();

@@ -5,16 +5,21 @@
 //! [`TICK`](crate::ticker::TICK); parked in a host function; or still in its start function, which runs under the same bounds.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hilum_wire::Answer;
-use wasmtime::component::ResourceTable;
+use hilum_wire::{Answer, Ask, Problem, Subject};
+use wasmtime::component::{Instance, ResourceTable};
 use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
 
-use crate::bindings::ProbePlugin;
-use crate::host::{Limits, LogSink, MemoryLimit, State};
-use crate::load::Plugin;
-use crate::probe::{Description, Outcome, Request};
+use crate::bindings::callback::{Context, Event, Reaction};
+use crate::bindings::plugin::Description;
+use crate::bindings::probe::{Outcome, Request};
+use crate::compat::v0_0_1;
+use crate::grant::Grants;
+use crate::host::settings::Given;
+use crate::host::{Limits, MemoryLimit, State};
+use crate::load::{Plugin, Speaks};
 use crate::text::{MAX_TEXT, clean};
 use crate::ticker::Pace;
 
@@ -24,6 +29,12 @@ const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes a guest may pass to the host in one call across the boundary. A list of many strings that all lie at the same place would
 /// else become gigabytes here.
 const MAX_PASSED: usize = 1024 * 1024;
+
+/// Bytes of what a callback's receiver answered. With escapes it fits in a frame.
+const MAX_REACTION: usize = 16 * 1024;
+
+/// Mistakes in settings that are told.
+const MAX_PROBLEMS: usize = 32;
 
 /// Handles alive in one call.
 const MAX_HANDLES: usize = 1024;
@@ -48,6 +59,8 @@ pub enum BrokenKind {
     Memory,
     /// It recursed too deeply.
     Stack,
+    /// It waited for somebody else, by WASI, when its time was over. No fault of its own: WASI tells a guest no deadline.
+    Waiting,
 }
 
 impl BrokenKind {
@@ -59,6 +72,7 @@ impl BrokenKind {
             BrokenKind::Deadline => "deadline",
             BrokenKind::Memory => "memory",
             BrokenKind::Stack => "stack",
+            BrokenKind::Waiting => "waiting",
         }
     }
 }
@@ -83,88 +97,201 @@ impl fmt::Display for Overrun {
 
 impl std::error::Error for Overrun {}
 
-/// Asks `plugin` what it is. It may connect nowhere meanwhile.
-///
-/// **Errors:** [`Broken`].
-pub async fn describe(plugin: &Plugin, log: LogSink) -> Result<Description, Broken> {
-    let calling = Calling { plugin, timeout: DESCRIBE_TIMEOUT, grants: false, log };
-    calling.run(async |probe, store| probe.hilum_probe_probe().call_describe(store).await).await
+/// What a plugin is asked, in its own words.
+enum Question {
+    Describe,
+    Check(Request),
+    Notify(Context, Event),
+    CheckSettings(String),
 }
 
-/// Asks `plugin` about its service.
+/// What it answers.
+enum Reply {
+    Is(Description),
+    Found(Outcome),
+    Told(Reaction),
+    Judged(Vec<Problem>),
+}
+
+/// Asks `plugin` what it is. Nothing is granted to it meanwhile.
 ///
-/// **Errors:** none; what goes wrong is an [`Answer`].
-pub async fn check(plugin: &Plugin, request: Request, log: LogSink) -> Answer {
-    let timeout = Duration::from_millis(request.timeout_ms.into());
-    let calling = Calling { plugin, timeout, grants: true, log };
-    match calling.run(async |probe, store| probe.hilum_probe_probe().call_check(store, &request).await).await {
-        Ok(Outcome::Pass) => Answer::Pass,
-        Ok(Outcome::Fail(why)) => Answer::Fail(clean(&why, MAX_TEXT)),
-        Ok(Outcome::Unknown(why)) => Answer::Unknown(clean(&why, MAX_TEXT)),
-        Err(Broken { kind, message }) => Answer::Broken { kind: kind.name().to_owned(), message },
+/// **Errors:** [`Broken`].
+pub async fn describe(plugin: &Arc<Plugin>) -> Result<Description, Broken> {
+    let terms = Terms { timeout: DESCRIBE_TIMEOUT, granted: false, settings: Given::default(), subject: None };
+    match run(plugin, Question::Describe, terms).await.0? {
+        Reply::Is(description) => Ok(description),
+        Reply::Found(_) | Reply::Told(_) | Reply::Judged(_) => {
+            Err(Broken { kind: BrokenKind::Trap, message: "bug: the reply to another question".to_owned() })
+        }
     }
 }
 
-/// The request of a check: a timeout that WIT's 32 bits do not hold is 49 days, and none at all is a millisecond.
-#[must_use]
-pub fn request(settings: String, timeout_ms: u64, attempt: u32) -> Request {
-    Request { settings, timeout_ms: u32::try_from(timeout_ms).unwrap_or(u32::MAX).max(1), attempt }
+/// Asks `plugin` what PID 1 wants to know, within `timeout_ms`. Returns the answer, and how often it asked for what is not granted.
+///
+/// **Errors:** none; what goes wrong is an [`Answer`].
+pub async fn ask(plugin: &Arc<Plugin>, ask: Ask, timeout_ms: u64, subject: Option<Subject>) -> (Answer, u32) {
+    let timeout = Duration::from_millis(timeout_ms.max(1));
+    // A time-out that WIT's 32 bits do not hold is 49 days, and none at all is a millisecond.
+    let timeout_ms = u32::try_from(timeout_ms).unwrap_or(u32::MAX).max(1);
+    let granted = !matches!(ask, Ask::CheckSettings { .. });
+    let (given, question) = match ask {
+        Ask::Check { settings, attempt } => {
+            (Given::new(&settings), Question::Check(Request { settings, timeout_ms, attempt }))
+        }
+        Ask::Notify { settings, attempt, event } => {
+            let given = Given::new(&settings);
+            let event =
+                Event { name: event.name, id: event.id, at: event.at, service: event.service, body: event.body };
+            (given, Question::Notify(Context { settings, timeout_ms, attempt }, event))
+        }
+        Ask::CheckSettings { settings } => (Given::new(&settings), Question::CheckSettings(settings)),
+    };
+    let (replied, denied) = run(plugin, question, Terms { timeout, granted, settings: given, subject }).await;
+    let answer = match replied {
+        Ok(Reply::Found(Outcome::Pass)) => Answer::Pass,
+        Ok(Reply::Found(Outcome::Fail(why))) => Answer::Fail(clean(&why, MAX_TEXT)),
+        Ok(Reply::Found(Outcome::Unknown(why))) => Answer::Unknown(clean(&why, MAX_TEXT)),
+        Ok(Reply::Told(Reaction::Done(text))) => Answer::Done(clean(&text, MAX_REACTION)),
+        Ok(Reply::Told(Reaction::Retry(why))) => Answer::Retry(clean(&why, MAX_TEXT)),
+        Ok(Reply::Told(Reaction::Failed(why))) => Answer::Failed(clean(&why, MAX_TEXT)),
+        Ok(Reply::Judged(problems)) => Answer::Judged(problems),
+        Ok(Reply::Is(_)) => Answer::Unknown("bug: the reply to another question".to_owned()),
+        Err(Broken { kind: BrokenKind::Waiting, message }) => Answer::Fail(message),
+        Err(Broken { kind, message }) => Answer::Broken { kind: kind.name().to_owned(), message },
+    };
+    (answer, denied)
 }
 
-struct Calling<'a> {
-    plugin: &'a Plugin,
+/// A plugin was asked what it does not do.
+fn not_a(kind: &str) -> wasmtime::Error {
+    wasmtime::Error::msg(format!("bug: it is no {kind}"))
+}
+
+/// Puts the question to an instance.
+async fn put(
+    plugin: &Plugin,
+    question: Question,
+    instance: &Instance,
+    store: &mut Store<State>,
+) -> wasmtime::Result<Reply> {
+    match (question, &plugin.speaks) {
+        (Question::Describe, Speaks::Current { plugin, .. }) => {
+            let plugin = plugin.load(&mut *store, instance)?;
+            plugin.hilum_plugin_plugin().call_describe(store).await.map(Reply::Is)
+        }
+        (Question::Describe, Speaks::V0_0_1(probe)) => {
+            let probe = probe.load(&mut *store, instance)?;
+            let described = probe.hilum_probe_probe().call_describe(store).await?;
+            Ok(Reply::Is(v0_0_1::description(described)))
+        }
+        (Question::Check(request), Speaks::Current { probe: Some(probe), .. }) => {
+            let probe = probe.load(&mut *store, instance)?;
+            probe.hilum_probe_probe().call_check(store, &request).await.map(Reply::Found)
+        }
+        (Question::Check(request), Speaks::V0_0_1(probe)) => {
+            let probe = probe.load(&mut *store, instance)?;
+            let found = probe.hilum_probe_probe().call_check(store, &v0_0_1::request(request)).await?;
+            Ok(Reply::Found(v0_0_1::outcome(found)))
+        }
+        (Question::Check(_), Speaks::Current { probe: None, .. }) => Err(not_a("probe")),
+        (Question::Notify(context, event), Speaks::Current { callback: Some(callback), .. }) => {
+            let callback = callback.load(&mut *store, instance)?;
+            callback.hilum_callback_callback().call_notify(store, &context, &event).await.map(Reply::Told)
+        }
+        (Question::Notify(..), Speaks::Current { callback: None, .. } | Speaks::V0_0_1(_)) => Err(not_a("callback")),
+        (Question::CheckSettings(settings), Speaks::Current { plugin, .. }) => {
+            let plugin = plugin.load(&mut *store, instance)?;
+            let found = plugin.hilum_plugin_plugin().call_check_settings(store, &settings).await?;
+            let problem = |problem: crate::bindings::plugin::Problem| Problem {
+                path: clean(&problem.path, 256),
+                message: clean(&problem.message, MAX_TEXT),
+            };
+            Ok(Reply::Judged(found.into_iter().take(MAX_PROBLEMS).map(problem).collect()))
+        }
+        // It could not be asked then.
+        (Question::CheckSettings(_), Speaks::V0_0_1(_)) => Ok(Reply::Judged(Vec::new())),
+    }
+}
+
+/// What a call may do and is about.
+struct Terms {
     timeout: Duration,
     /// Whether the plan's grants hold.
-    grants: bool,
-    log: LogSink,
+    granted: bool,
+    settings: Given,
+    subject: Option<Subject>,
 }
 
-impl Calling<'_> {
-    async fn run<R>(
-        self,
-        ask: impl AsyncFnOnce(&ProbePlugin, &mut Store<State>) -> wasmtime::Result<R>,
-    ) -> Result<R, Broken> {
-        let plugin = self.plugin;
-        let deadline = Instant::now() + self.timeout;
-        let margin = (self.timeout / 10).clamp(Duration::from_millis(2), Duration::from_millis(100));
-        let pace = Pace::new(deadline.checked_sub(margin).unwrap_or(deadline));
-        let _running = plugin.host.ticker.enter();
+async fn run(plugin: &Arc<Plugin>, question: Question, terms: Terms) -> (Result<Reply, Broken>, u32) {
+    let deadline = Instant::now() + terms.timeout;
+    let margin = (terms.timeout / 10).clamp(Duration::from_millis(2), Duration::from_millis(100));
+    let pace = Pace::new(&plugin.host.ticker, deadline.checked_sub(margin).unwrap_or(deadline));
+    let call = Arc::clone(plugin).call(question, terms, pace.clone(), deadline);
+    plugin.host.lane.run(&pace, call).await
+}
+
+impl Plugin {
+    /// One call, from its store to its end. Owns all it needs, for it may move to another thread.
+    async fn call(
+        self: Arc<Plugin>,
+        question: Question,
+        terms: Terms,
+        pace: Pace,
+        deadline: Instant,
+    ) -> (Result<Reply, Broken>, u32) {
         let mut store = Store::new(
-            plugin.pre.engine(),
+            self.pre.engine(),
             State {
-                limits: Limits { memory: plugin.memory, memory_used: 0, table_used: 0 },
+                limits: Limits { memory: self.memory, memory_used: 0, table_used: 0 },
                 table: ResourceTable::new(),
-                connections: 0,
-                connect: if self.grants { plugin.connect.clone() } else { [].into() },
+                open: 0,
+                grants: if terms.granted { Arc::clone(&self.grants) } else { Arc::new(Grants::default()) },
+                kept: Arc::clone(&self.kept),
                 pace: pace.clone(),
-                log: self.log,
+                settings: terms.settings,
+                subject: terms.subject,
                 logged: 0,
+                denied: 0,
+                #[cfg(feature = "full")]
+                wasi: None,
             },
         );
         store.limiter(|state| &mut state.limits);
         store.set_hostcall_fuel(MAX_PASSED);
         store.set_max_component_handles(MAX_HANDLES);
         store.set_epoch_deadline(1);
-        let lane = plugin.host.lane.clone();
+        let turns = pace.clone();
         store.epoch_deadline_callback(move |_| {
             if Instant::now() >= deadline {
                 return Err(wasmtime::Error::new(Overrun));
             }
-            // The epoch went on while the guest was parked; it has not had its tick yet.
-            if !pace.is_spent() {
-                return Ok(UpdateDeadline::Continue(1));
-            }
-            Ok(UpdateDeadline::YieldCustom(1, Box::pin(lane.clone().requeue(pace.clone()))))
+            Ok(if turns.is_up() { UpdateDeadline::Yield(1) } else { UpdateDeadline::Continue(1) })
         });
-        let asked = tokio::time::timeout_at(deadline.into(), async {
-            let probe = plugin.pre.instantiate_async(&mut store).await?;
-            ask(&probe, &mut store).await
-        });
-        match asked.await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(explain(&error, self.timeout)),
-            Err(_) => Err(explain(&wasmtime::Error::new(Overrun), self.timeout)),
+        #[cfg(feature = "full")]
+        if self.wasi {
+            // WASI's own functions wait without telling the pace.
+            store.call_hook(|mut context, hook| {
+                context.data_mut().pace.on_hook(hook.entering_host());
+                Ok(())
+            });
         }
+        let asked = tokio::time::timeout_at(deadline.into(), async {
+            let instance = self.pre.instantiate_async(&mut store).await?;
+            put(&self, question, &instance, &mut store).await
+        });
+        let answered = match asked.await {
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(error)) => Err(explain(&error, terms.timeout)),
+            Err(_) if pace.is_waiting() => Err(Broken {
+                kind: BrokenKind::Waiting,
+                message: format!(
+                    "it was still waiting for an answer when its {} ms were over",
+                    terms.timeout.as_millis()
+                ),
+            }),
+            Err(_) => Err(explain(&wasmtime::Error::new(Overrun), terms.timeout)),
+        };
+        (answered, store.data().denied())
     }
 }
 
@@ -181,11 +308,26 @@ fn explain(error: &wasmtime::Error, timeout: Duration) -> Broken {
                 (BrokenKind::Trap, "it gave up: it panicked, aborted or reached an unreachable instruction".to_owned())
             }
             Some(trap) => (BrokenKind::Trap, format!("it trapped: {trap}")),
+            None if exit_code(error).is_some() => {
+                (BrokenKind::Trap, format!("it ended itself with exit code {}", exit_code(error).unwrap_or_default()))
+            }
             None => (BrokenKind::Trap, format!("it was stopped: {}", error.root_cause())),
         }
     };
     let place = error.downcast_ref::<WasmBacktrace>().map(frames).unwrap_or_default();
     Broken { kind, message: clean(&format!("{story}{place}"), MAX_TEXT) }
+}
+
+/// The code a guest ended itself with, by WASI.
+#[cfg(feature = "full")]
+fn exit_code(error: &wasmtime::Error) -> Option<i32> {
+    error.downcast_ref::<wasmtime_wasi::I32Exit>().map(|exit| exit.0)
+}
+
+/// Without WASI no guest can.
+#[cfg(not(feature = "full"))]
+fn exit_code(_: &wasmtime::Error) -> Option<i32> {
+    None
 }
 
 /// The innermost frames, innermost first, by name where the plugin carries names.

@@ -9,6 +9,7 @@ use wasmtime::{Engine, OptLevel};
 use crate::engine::{Target, config};
 use crate::host::Host;
 use crate::load::{LoadError, Order, Plugin, prepare};
+use crate::uplink::Uplink;
 
 /// Why a component could not be compiled.
 #[derive(Debug)]
@@ -47,9 +48,16 @@ pub fn compile(component: &[u8], target: Target) -> Result<Vec<u8>, CompileError
 /// A plugin straight from bytes that [`compile`] returned to this process.
 ///
 /// **Errors:** [`LoadError`].
-pub fn plugin(host: &Arc<Host>, order: Order, compiled: &Compiled) -> Result<Plugin, LoadError> {
+pub fn plugin(
+    host: &Arc<Host>,
+    order: Order,
+    compiled: &Compiled,
+    uplink: Arc<dyn Uplink>,
+) -> Result<Arc<Plugin>, LoadError> {
     let name = order.name.clone();
-    prepare(Arc::clone(host), order, &compiled.0).map_err(|cause| LoadError { plugin: name, cause })
+    prepare(Arc::clone(host), order, &compiled.0, uplink)
+        .map(Arc::new)
+        .map_err(|cause| LoadError { plugin: name, cause })
 }
 
 /// Code that this process compiled itself and may therefore run unread.

@@ -14,6 +14,7 @@
 
 mod bindings;
 pub mod call;
+mod compat;
 #[cfg(feature = "compile")]
 pub mod compile;
 pub mod engine;
@@ -23,8 +24,10 @@ pub mod load;
 mod outbox;
 mod resolve;
 mod role;
+mod runs;
 mod text;
 pub mod ticker;
+pub mod uplink;
 
-pub use bindings::probe;
+pub use bindings::plugin;
 pub use role::{ServeError, run, serve};

@@ -3,23 +3,27 @@
 //! wasmtime checks version, target, CPU features and settings of precompiled code, but not its integrity: one flipped bit is native
 //! code that does something else. So nothing is loaded whose digest the plan does not pin or that anybody but root could have written.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 
 use hilum_wire::{LoadFailure, PluginInfo};
 use sha2::{Digest, Sha256};
-use wasmtime::component::Component;
+use wasmtime::component::{Component, InstancePre};
 
-use crate::bindings::ProbePluginPre;
+use crate::bindings::plugin::Description;
+use crate::bindings::{AnyPluginIndices, CallingIndices, ProbingIndices};
 use crate::call;
+use crate::compat::v0_0_1;
 use crate::engine::{Target, VERSION};
-use crate::grant::Endpoint;
-use crate::host::{Host, INTERFACES, LogSink, State};
-use crate::probe::Description;
+use crate::grant::Grants;
+use crate::host::{Host, INTERFACES, Kept, State};
 use crate::text::clean;
+use crate::uplink::Uplink;
 
 /// Largest precompiled file. **Units:** bytes. The largest seen, a JavaScript engine with its program, has 37 MB. Doubling it
 /// doubles what a worker may hold for one plugin.
@@ -28,44 +32,96 @@ pub const MAX_FILE: usize = 64 * 1024 * 1024;
 /// Read and hashed at a time, before others get a turn. **Units:** bytes.
 const CHUNK: usize = 1024 * 1024;
 
-/// The interface a probe plugin exports.
-const PROBE: &str = "hilum:probe/probe@0.1.0";
+/// The interface every plugin exports.
+const PLUGIN: &str = "hilum:plugin/plugin@0.1.0";
+
+/// The kinds of plugins, and the interface each exports.
+const KINDS: [(&str, &str); 6] = [
+    ("probe", "hilum:probe/probe@0.1.0"),
+    ("callback", "hilum:callback/callback@0.1.0"),
+    ("trigger", "hilum:callback/trigger@0.1.0"),
+    ("discovery", "hilum:discovery/discovery@0.1.0"),
+    ("sensor", "hilum:sensor/sensor@0.1.0"),
+    ("lease", "hilum:lease/store@0.1.0"),
+];
 
 /// What is asked to be loaded.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Order {
     /// The plugin's name in the plan.
     pub name: String,
     /// The digest that is pinned, 64 lower-case hexadecimal digits.
     pub sha256: Option<String>,
+    /// Where in the file it is, if it is not the whole of it: offset and length.
+    pub part: Option<(u64, u64)>,
     /// Cap of the linear memory of one call. **Units:** bytes.
     pub memory: u64,
-    /// What it may connect to.
-    pub connect: Vec<String>,
+    /// What it may do.
+    pub grants: hilum_wire::Grants,
+    /// A descriptor for each of `grants.files`.
+    pub files: Vec<OwnedFd>,
+    /// What it kept before.
+    pub state: BTreeMap<String, Vec<u8>>,
 }
 
 /// A plugin that can be called.
 pub struct Plugin {
     pub(crate) name: String,
-    pub(crate) pre: ProbePluginPre<State>,
+    pub(crate) pre: InstancePre<State>,
+    pub(crate) speaks: Speaks,
     pub(crate) memory: usize,
-    pub(crate) connect: Arc<[Endpoint]>,
+    pub(crate) grants: Arc<Grants>,
+    pub(crate) kept: Arc<Kept>,
     pub(crate) host: Arc<Host>,
+    /// Whether it imports WASI.
+    #[cfg(feature = "full")]
+    pub(crate) wasi: bool,
+}
+
+/// What a plugin exports.
+pub(crate) enum Speaks {
+    /// Today's packages.
+    Current {
+        /// What it says of itself.
+        plugin: AnyPluginIndices,
+        /// That it is a probe.
+        probe: Option<ProbingIndices>,
+        /// That it is a callback.
+        callback: Option<CallingIndices>,
+    },
+    /// The first probe there was.
+    V0_0_1(v0_0_1::ProbePluginIndices),
 }
 
 impl Plugin {
     /// Names of the interfaces it imports.
     #[must_use]
     pub fn imports(&self) -> Vec<String> {
-        let component = self.pre.instance_pre().component();
+        let component = self.pre.component();
         component.component_type().imports(self.pre.engine()).map(|(name, _)| name.to_owned()).collect()
     }
 
     /// Names of what it exports.
     #[must_use]
     pub fn exports(&self) -> Vec<String> {
-        let component = self.pre.instance_pre().component();
+        let component = self.pre.component();
         component.component_type().exports(self.pre.engine()).map(|(name, _)| name.to_owned()).collect()
+    }
+
+    /// What it can be asked: `probe`, `callback` and so on.
+    #[must_use]
+    pub fn kinds(&self) -> Vec<&'static str> {
+        let exports = self.exports();
+        let exported = |interface: &str| exports.iter().any(|export| export == interface);
+        if matches!(self.speaks, Speaks::V0_0_1(_)) {
+            return vec!["probe"];
+        }
+        KINDS.into_iter().filter(|(_, interface)| exported(interface)).map(|(kind, _)| kind).collect()
+    }
+
+    /// The TCP ports it may connect to; `None` is any.
+    pub(crate) fn tcp_ports(&self) -> Option<Vec<u16>> {
+        self.grants.connect.iter().filter_map(crate::grant::Endpoint::tcp_port).collect()
     }
 }
 
@@ -87,6 +143,8 @@ pub struct LoadError {
 /// What is wrong with a plugin.
 #[derive(Debug)]
 pub enum LoadCause {
+    /// The worker has given up what loading needs.
+    Sealed,
     /// No descriptor came with the order.
     NoDescriptor,
     /// It is not a regular file.
@@ -129,7 +187,9 @@ pub enum LoadCause {
     MissingImports(Vec<String>),
     /// An import is there, but not as it wants it.
     ImportMismatch(wasmtime::Error),
-    /// It does not export [`probe`](crate::probe).
+    /// It says what it is, but is of no kind that is called: what it exports.
+    NoKind(Vec<String>),
+    /// It does not say what it is.
     MissingExport(wasmtime::Error),
     /// It failed when asked what it is.
     Describe(call::Broken),
@@ -148,8 +208,11 @@ impl LoadCause {
             | LoadCause::NotAComponent
             | LoadCause::Machine { .. }
             | LoadCause::Incompatible(_)
+            | LoadCause::NoKind(_)
             | LoadCause::MissingExport(_) => "incompatible",
-            LoadCause::Grant(_) | LoadCause::MissingImports(_) | LoadCause::ImportMismatch(_) => "import",
+            LoadCause::MissingImports(_) | LoadCause::ImportMismatch(_) => "import",
+            LoadCause::Grant(_) => "grant",
+            LoadCause::Sealed => "sealed",
             LoadCause::Describe(_) => "describe",
         }
     }
@@ -181,7 +244,8 @@ impl fmt::Display for LoadCause {
                 "its file belongs to uid {uid} with mode {mode:04o}, and the plan does not pin it; set sha256 in the plan, or make the \
                  file root's and writable by no one else (chown 0 and chmod go-w)"
             ),
-            LoadCause::Grant(text) => write!(f, "allow.connect: {text}"),
+            LoadCause::Grant(text) => write!(f, "a grant cannot be understood: {text}"),
+            LoadCause::Sealed => f.write_str("bug: it came after the worker was sealed"),
             LoadCause::NotCompiled => write!(
                 f,
                 "its file is WebAssembly that is not compiled yet; run: hilumc compile --target {native} FILE.wasm"
@@ -200,12 +264,21 @@ impl fmt::Display for LoadCause {
                  --target {native} FILE.wasm",
                 error.root_cause()
             ),
-            LoadCause::MissingImports(names) => write!(
-                f,
-                "it imports {}, which this hilum does not have; there are {}",
-                names.join(", "),
-                INTERFACES.join(", ")
-            ),
+            LoadCause::MissingImports(names) => {
+                write!(
+                    f,
+                    "it imports {}, which this hilum does not have; there are {}",
+                    names.join(", "),
+                    INTERFACES.join(", ")
+                )?;
+                if cfg!(feature = "full") {
+                    f.write_str(" and WASI 0.2")
+                } else if names.iter().any(|name| name.starts_with("wasi:")) {
+                    f.write_str("; WASI is in the full build, not in hilum-tiny")
+                } else {
+                    Ok(())
+                }
+            }
             LoadCause::ImportMismatch(error) => write!(
                 f,
                 "an import is not what this hilum has: {error:#}; build it against the WIT packages of this release"
@@ -213,7 +286,17 @@ impl fmt::Display for LoadCause {
             LoadCause::MissingExport(error) => {
                 write!(
                     f,
-                    "it does not export {PROBE} as this hilum knows it: {error:#}; build it for the world probe-plugin"
+                    "it does not export {PLUGIN} as this hilum knows it: {error:#}; build it for one of the worlds in wit/, such as \
+                     hilum:probe/probe-plugin"
+                )
+            }
+            LoadCause::NoKind(exports) => {
+                let interfaces: Vec<&str> = KINDS.iter().map(|(_, interface)| *interface).collect();
+                write!(
+                    f,
+                    "it exports {} and nothing that hilum calls; build it for a world that exports one of {}",
+                    exports.join(", "),
+                    interfaces.join(", ")
                 )
             }
             LoadCause::Describe(broken) => write!(f, "it failed when asked what it is: {}", broken.message),
@@ -237,14 +320,14 @@ pub async fn load(
     host: Arc<Host>,
     order: Order,
     file: Option<File>,
-    log: LogSink,
-) -> Result<(Plugin, Description), LoadError> {
+    uplink: Arc<dyn Uplink>,
+) -> Result<(Arc<Plugin>, Description), LoadError> {
     let name = order.name.clone();
     let loaded = async {
-        let bytes = read_trusted(file.ok_or(LoadCause::NoDescriptor)?, order.sha256.as_deref()).await?;
-        let plugin = prepare(host, order, &bytes)?;
+        let bytes = read_trusted(file.ok_or(LoadCause::NoDescriptor)?, order.sha256.as_deref(), order.part).await?;
+        let plugin = Arc::new(prepare(host, order, &bytes, uplink)?);
         drop(bytes);
-        let description = call::describe(&plugin, log).await.map_err(LoadCause::Describe)?;
+        let description = call::describe(&plugin).await.map_err(LoadCause::Describe)?;
         Ok((plugin, description))
     };
     loaded.await.map_err(|cause| LoadError { plugin: name, cause })
@@ -252,33 +335,41 @@ pub async fn load(
 
 /// What PID 1 is told of a plugin.
 #[must_use]
-pub fn info(description: &Description) -> PluginInfo {
-    PluginInfo { name: clean(&description.name, 128), version: clean(&description.version, 128) }
+pub fn info(plugin: &Plugin, description: &Description) -> PluginInfo {
+    PluginInfo {
+        name: clean(&description.name, 128),
+        version: clean(&description.version, 128),
+        kinds: plugin.kinds().into_iter().map(str::to_owned).collect(),
+    }
 }
 
 /// The bytes of `file`, if they are the pinned ones or nobody but root could have written them.
-async fn read_trusted(file: File, pinned: Option<&str>) -> Result<Vec<u8>, LoadCause> {
+async fn read_trusted(file: File, pinned: Option<&str>, part: Option<(u64, u64)>) -> Result<Vec<u8>, LoadCause> {
     let metadata = file.metadata().map_err(LoadCause::Io)?;
     if !metadata.is_file() {
         return Err(LoadCause::NotAFile);
     }
     let too_large = |len| LoadCause::TooLarge { len };
-    let expected = usize::try_from(metadata.len()).map_err(|_| too_large(metadata.len()))?;
+    // A part ends where it ends; a whole file is read to its end and not to the length seen before: it may have grown.
+    let (first, end) = part.map_or((0, u64::MAX), |(offset, len)| (offset, offset.saturating_add(len)));
+    let len = part.map_or(metadata.len(), |(_, len)| len);
+    let expected = usize::try_from(len).map_err(|_| too_large(len))?;
     if expected > MAX_FILE {
-        return Err(too_large(metadata.len()));
+        return Err(too_large(len));
     }
     if pinned.is_none() && (metadata.uid() != 0 || metadata.mode() & 0o022 != 0) {
         return Err(LoadCause::Untrusted { uid: metadata.uid(), mode: metadata.mode() & 0o7777 });
     }
     let mut hash = Sha256::new();
     let mut bytes = Vec::with_capacity(expected.saturating_add(1));
-    // Positioned reads: the descriptor's offset is shared with whoever sent it. To the end and not to the length seen before: the file
-    // may have grown.
+    // Positioned reads: the descriptor's offset is shared with whoever sent it.
     loop {
         let start = bytes.len();
-        bytes.resize(start.saturating_add(CHUNK.min(expected.saturating_sub(start).saturating_add(1))), 0);
+        let offset = first.saturating_add(u64::try_from(start).unwrap_or(u64::MAX));
+        let left = usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let wanted = CHUNK.min(expected.saturating_sub(start).saturating_add(1)).min(left);
+        bytes.resize(start.saturating_add(wanted), 0);
         let chunk = bytes.get_mut(start..).unwrap_or_default();
-        let offset = u64::try_from(start).unwrap_or(u64::MAX);
         let count = match file.read_at(chunk, offset) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                 bytes.truncate(start);
@@ -291,7 +382,7 @@ async fn read_trusted(file: File, pinned: Option<&str>) -> Result<Vec<u8>, LoadC
             break;
         }
         if bytes.len() > MAX_FILE {
-            return Err(too_large(offset.saturating_add(u64::try_from(count).unwrap_or(u64::MAX))));
+            return Err(too_large(u64::try_from(bytes.len()).unwrap_or(u64::MAX)));
         }
         hash.update(bytes.get(start..).unwrap_or_default());
         tokio::task::yield_now().await;
@@ -323,30 +414,78 @@ fn hex(bytes: &[u8]) -> String {
 /// A plugin from trusted bytes.
 ///
 /// **Order:** only with bytes that [`read_trusted`] returned or that this process compiled itself.
-pub(crate) fn prepare(host: Arc<Host>, order: Order, bytes: &[u8]) -> Result<Plugin, LoadCause> {
-    let connect =
-        order.connect.iter().map(|text| Endpoint::parse(text)).collect::<Result<_, _>>().map_err(LoadCause::Grant)?;
+pub(crate) fn prepare(
+    host: Arc<Host>,
+    order: Order,
+    bytes: &[u8],
+    uplink: Arc<dyn Uplink>,
+) -> Result<Plugin, LoadCause> {
+    let grants = Grants::new(order.grants, order.files).map_err(LoadCause::Grant)?;
     if bytes.starts_with(b"\0asm") {
         return Err(LoadCause::NotCompiled);
     }
     let found = Target::of(bytes).ok_or(LoadCause::NotAComponent)?;
     let backend = host.backend(found).ok_or(LoadCause::Machine { found })?;
     let component = deserialize(backend, bytes).map_err(LoadCause::Incompatible)?;
-    let missing: Vec<String> = component
-        .component_type()
-        .imports(&backend.engine)
-        .map(|(name, _)| name.to_owned())
-        .filter(|name| !INTERFACES.contains(&name.as_str()))
-        .map(|name| clean(&name, 256))
-        .collect();
-    let pre = match backend.linker.instantiate_pre(&component) {
+    let types = component.component_type();
+    let names: Vec<String> = types.imports(&backend.engine).map(|(name, _)| name.to_owned()).collect();
+    #[cfg(feature = "full")]
+    let wasi = names.iter().any(|name| is_wasi(name));
+    let missing = names.iter().filter(|name| !is_known(name)).map(|name| clean(name, 256)).collect::<Vec<_>>();
+    #[cfg(feature = "full")]
+    let linker = if wasi { backend.with_wasi().map_err(LoadCause::ImportMismatch)? } else { &backend.linker };
+    #[cfg(not(feature = "full"))]
+    let linker = &backend.linker;
+    let pre = match linker.instantiate_pre(&component) {
         Ok(pre) => pre,
         Err(_) if !missing.is_empty() => return Err(LoadCause::MissingImports(missing)),
         Err(error) => return Err(LoadCause::ImportMismatch(error)),
     };
-    let pre = ProbePluginPre::new(pre).map_err(LoadCause::MissingExport)?;
+    let speaks = speaks(&pre)?;
     let memory = usize::try_from(order.memory).unwrap_or(usize::MAX);
-    Ok(Plugin { name: order.name, pre, memory, connect, host: Arc::clone(&host) })
+    let kept = Arc::new(Kept::new(uplink, order.state));
+    let plugin = Plugin {
+        name: order.name,
+        pre,
+        speaks,
+        memory,
+        grants: Arc::new(grants),
+        kept,
+        host: Arc::clone(&host),
+        #[cfg(feature = "full")]
+        wasi,
+    };
+    if plugin.kinds().is_empty() {
+        return Err(LoadCause::NoKind(plugin.exports().iter().map(|name| clean(name, 128)).collect()));
+    }
+    Ok(plugin)
+}
+
+/// Whether an import is of WASI 0.2 as far as it is served.
+fn is_wasi(name: &str) -> bool {
+    let served = ["cli", "clocks", "random", "io", "filesystem", "sockets", "http"];
+    name.strip_prefix("wasi:").and_then(|rest| rest.split_once('/')).is_some_and(|(package, interface)| {
+        served.contains(&package) && interface.split_once('@').is_some_and(|(_, version)| version.starts_with("0.2."))
+    })
+}
+
+/// Whether there is something behind an import.
+fn is_known(name: &str) -> bool {
+    INTERFACES.contains(&name) || v0_0_1::INTERFACES.contains(&name) || cfg!(feature = "full") && is_wasi(name)
+}
+
+/// What a component exports, as its types say.
+fn speaks(pre: &InstancePre<State>) -> Result<Speaks, LoadCause> {
+    let types = pre.component().component_type();
+    let exports = |name: &str| types.exports(pre.engine()).any(|(export, _)| export == name);
+    if !exports(PLUGIN) && exports(v0_0_1::PROBE) {
+        return v0_0_1::ProbePluginIndices::new(pre).map(Speaks::V0_0_1).map_err(LoadCause::MissingExport);
+    }
+    let plugin = AnyPluginIndices::new(pre).map_err(LoadCause::MissingExport)?;
+    let [(_, probe), (_, callback), ..] = KINDS;
+    let probe = exports(probe).then(|| ProbingIndices::new(pre)).transpose().map_err(LoadCause::MissingExport)?;
+    let callback = exports(callback).then(|| CallingIndices::new(pre)).transpose().map_err(LoadCause::MissingExport)?;
+    Ok(Speaks::Current { plugin, probe, callback })
 }
 
 #[expect(unsafe_code, reason = "the one place where precompiled code becomes code")]

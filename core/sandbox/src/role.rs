@@ -1,27 +1,37 @@
 //! The role's loop: requests in, calls side by side, answers out. It ends when PID 1 does.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use hilum_sys::channel::Channel;
-use hilum_wire::{Answer, FrameError, FromSandbox, LoadFailure, MAX_FRAME, ToSandbox, VERSION, decode};
+use hilum_sys::{confine, open};
+use hilum_wire::{Answer, FrameError, FromSandbox, LoadFailure, MAX_FRAME, Octets, Series, ToSandbox, VERSION, decode};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::bindings::plugin::Description;
 use crate::call;
-use crate::host::{Host, HostError, LogSink};
-use crate::load::{self, Order, Plugin};
+use crate::host::{Host, HostError};
+use crate::load::{self, LoadCause, LoadError, Order, Plugin};
 use crate::outbox::Outbox;
-use crate::text::{MAX_TEXT, clean};
+use crate::runs::Runs;
+use crate::uplink::{Running, Uplink};
 
 /// Calls that may run at once. Each holds up to its memory cap; PID 1's plans have a handful. More are answered `unknown` at once.
 const MAX_CALLS: usize = 256;
+
+/// Threads for what may not answer: lookups, file systems. Each plugin may hold four; sixteen plugins can all hang at once.
+const MAX_THREADS: usize = 64;
+
+/// Stack of such a thread. **Units:** bytes. The C library's resolver needs about 30 KiB, checking certificates less.
+const THREAD_STACK: usize = 256 * 1024;
 
 /// Requests taken in a row before answers get their turn.
 const MAX_BATCH: usize = 64;
@@ -94,8 +104,11 @@ pub fn serve(channel: Channel, refused: Vec<String>) -> Result<(), ServeError> {
             plugins: HashMap::new(),
             calls: HashMap::new(),
             loads: HashMap::new(),
+            kept: HashMap::new(),
+            runs: Runs::default(),
             tasks: JoinSet::new(),
             greeted: false,
+            sealing: Sealing::Open,
         }
         .run(&channel, refused)
         .await
@@ -108,7 +121,13 @@ pub fn serve(channel: Channel, refused: Vec<String>) -> Result<(), ServeError> {
 /// **Errors:** the loop could not be set up.
 pub fn run<F: Future>(future: F) -> io::Result<F::Output> {
     // The driver is asked after every task: a spinning guest is a task that is always ready.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().event_interval(1).build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .event_interval(1)
+        .max_blocking_threads(MAX_THREADS)
+        .thread_stack_size(THREAD_STACK)
+        .build()?;
     Ok(runtime.block_on(future))
 }
 
@@ -120,15 +139,31 @@ struct Role {
     calls: HashMap<u64, AbortHandle>,
     /// Loads in flight by their plugin.
     loads: HashMap<u16, AbortHandle>,
+    /// What plugins kept before, until they are loaded.
+    kept: HashMap<u16, BTreeMap<String, Vec<u8>>>,
+    /// Commands that run.
+    runs: Runs,
     tasks: JoinSet<Done>,
     /// Whether PID 1 has said hello.
     greeted: bool,
+    sealing: Sealing,
+}
+
+/// How far the worker has given up what only loading needs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Sealing {
+    /// It may load.
+    Open,
+    /// It loads what was ordered, and nothing more.
+    Asked,
+    /// It cannot load.
+    Done,
 }
 
 /// What a task ends with.
 enum Done {
-    Loaded { plugin: u16, loaded: Box<Result<(Plugin, crate::probe::Description), load::LoadError>> },
-    Answered { id: u64, answer: Answer, took_us: u64 },
+    Loaded { plugin: u16, loaded: Box<Result<(Arc<Plugin>, Description), LoadError>> },
+    Answered { id: u64, answer: Answer, denied: u32, took_us: u64 },
 }
 
 impl Role {
@@ -185,29 +220,42 @@ impl Role {
         }
         match message {
             ToSandbox::Hello { .. } => {}
-            ToSandbox::Load { plugin, name, sha256, memory, grants } => {
-                let order = Order { name, sha256, memory, connect: grants.connect };
-                let file = descriptors.into_iter().next().map(File::from);
-                let loading = load::load(Arc::clone(&self.host), order, file, self.sink(plugin));
+            ToSandbox::Restore { plugin, key, value } => {
+                self.kept.entry(plugin).or_default().insert(key, value.0);
+            }
+            ToSandbox::Load { plugin, name, sha256, part, memory, grants } => {
+                let state = self.kept.remove(&plugin).unwrap_or_default();
+                if self.sealing != Sealing::Open {
+                    let error = LoadError { plugin: name, cause: LoadCause::Sealed };
+                    self.outbox.push(&FromSandbox::LoadFailed { plugin, failure: LoadFailure::from(&error) });
+                    return Ok(());
+                }
+                let mut descriptors = descriptors.into_iter();
+                let file = descriptors.next().map(File::from);
+                let order = Order { name, sha256, part, memory, grants, files: descriptors.collect(), state };
+                let loading = load::load(Arc::clone(&self.host), order, file, self.uplink(plugin));
                 let task = self.tasks.spawn(async move { Done::Loaded { plugin, loaded: Box::new(loading.await) } });
                 if let Some(earlier) = self.loads.insert(plugin, task) {
                     earlier.abort();
                 }
             }
-            ToSandbox::Call { id, plugin, settings, timeout_ms, attempt } => {
+            ToSandbox::Seal => {
+                self.sealing = Sealing::Asked;
+                self.seal_if_loaded();
+            }
+            ToSandbox::Call { id, plugin, ask, timeout_ms, service } => {
                 let began = Instant::now();
                 let refusal = match self.plugins.get(&plugin) {
                     None => Some(format!("bug: plugin {plugin} is not loaded")),
                     Some(_) if self.calls.len() >= MAX_CALLS => Some(format!(
-                        "{MAX_CALLS} probe calls are running already; give the probes longer periods or shorter timeouts"
+                        "{MAX_CALLS} plugin calls are running already; give the probes longer periods or shorter timeouts"
                     )),
                     Some(called) => {
                         let called = Arc::clone(called);
-                        let log = self.sink(plugin);
                         let task = self.tasks.spawn(async move {
-                            let answer = call::check(&called, call::request(settings, timeout_ms, attempt), log).await;
+                            let (answer, denied) = call::ask(&called, ask, timeout_ms, service).await;
                             let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-                            Done::Answered { id, answer, took_us }
+                            Done::Answered { id, answer, denied, took_us }
                         });
                         // A number that is used twice names the later call.
                         if let Some(earlier) = self.calls.insert(id, task) {
@@ -217,9 +265,12 @@ impl Role {
                     }
                 };
                 if let Some(why) = refusal {
-                    self.outbox.push(&FromSandbox::Answered { id, answer: Answer::Unknown(why), took_us: 0 });
+                    let answer = Answer::Unknown(why);
+                    self.outbox.push(&FromSandbox::Answered { id, answer, denied: 0, took_us: 0 });
                 }
             }
+            ToSandbox::Started { id } => self.runs.on_started(id, descriptors),
+            ToSandbox::Ran { id, ending } => self.runs.on_ran(id, ending),
             ToSandbox::Cancel { id } => {
                 if let Some(call) = self.calls.remove(&id) {
                     call.abort();
@@ -237,8 +288,8 @@ impl Role {
                 self.loads.remove(&plugin);
                 match *loaded {
                     Ok((loaded, description)) => {
-                        self.plugins.insert(plugin, Arc::new(loaded));
-                        self.outbox.push(&FromSandbox::Loaded { plugin, info: load::info(&description) });
+                        self.outbox.push(&FromSandbox::Loaded { plugin, info: load::info(&loaded, &description) });
+                        self.plugins.insert(plugin, loaded);
                     }
                     Err(error) => {
                         // What was loaded before under this index had other grants; it does not stand in for the new one.
@@ -246,18 +297,77 @@ impl Role {
                         self.outbox.push(&FromSandbox::LoadFailed { plugin, failure: LoadFailure::from(&error) });
                     }
                 }
+                self.seal_if_loaded();
             }
             // A cancelled call that was quicker has no place in the table any more, and no answer.
-            Some(Done::Answered { id, answer, took_us }) if self.calls.remove(&id).is_some() => {
-                self.outbox.push(&FromSandbox::Answered { id, answer, took_us });
+            Some(Done::Answered { id, answer, denied, took_us }) if self.calls.remove(&id).is_some() => {
+                self.outbox.push(&FromSandbox::Answered { id, answer, denied, took_us });
             }
             Some(Done::Answered { .. }) => {}
         }
     }
 
-    fn sink(&self, plugin: u16) -> LogSink {
-        let outbox = self.outbox.clone();
-        Arc::new(move |level, line: String| outbox.log(plugin, level, clean(&line, MAX_TEXT)))
+    fn uplink(&self, plugin: u16) -> Arc<dyn Uplink> {
+        Arc::new(Up { plugin, outbox: self.outbox.clone(), runs: self.runs.clone() })
+    }
+
+    /// Gives up what only loading needs, once everything that was ordered is loaded.
+    fn seal_if_loaded(&mut self) {
+        if self.sealing == Sealing::Asked && self.loads.is_empty() {
+            self.sealing = Sealing::Done;
+            let refused = seal(self.plugins.values().map(AsRef::as_ref));
+            self.outbox.push(&FromSandbox::Sealed { refused });
+        }
+    }
+}
+
+/// Files of the machine that host functions read for whoever may use them.
+const READ_BY_HOST: &[&str] = &["/etc/hosts", "/etc/resolv.conf"];
+
+/// Confines the process to what these plugins may need. Returns what was refused, for people.
+fn seal<'a>(plugins: impl Iterator<Item = &'a Plugin> + Clone) -> Vec<String> {
+    let exists = |path: &str| open::anchor(Path::new(path)).ok().filter(|(_, rest)| rest.as_os_str().is_empty());
+    let mut own: Vec<OwnedFd> = READ_BY_HOST.iter().filter_map(|path| exists(path)).map(|(file, _)| file).collect();
+    #[cfg(feature = "full")]
+    own.extend(crate::host::network::BUNDLES.iter().filter_map(|path| exists(path)).map(|(file, _)| file));
+    if plugins.clone().any(|plugin| plugin.grants.processes) {
+        own.extend(exists("/proc").map(|(folder, _)| folder));
+    }
+    let trees = |write| plugins.clone().flat_map(|plugin| &plugin.grants.files).filter(move |tree| tree.write == write);
+    let readable: Vec<_> = own.iter().map(AsFd::as_fd).chain(trees(false).map(|tree| tree.anchor.as_fd())).collect();
+    let writable: Vec<_> = trees(true).map(|tree| tree.anchor.as_fd()).collect();
+    // Long answers of DNS come by TCP.
+    let ports = plugins.map(Plugin::tcp_ports).try_fold(vec![53], |mut all, ports| {
+        all.extend(ports?);
+        Some(all)
+    });
+    let seal = confine::Seal { readable: &readable, writable: &writable, connect_ports: ports.as_deref() };
+    confine::seal(&seal).iter().map(|refused| format!("{}: {}", refused.what, refused.error)).collect()
+}
+
+/// The way up of one plugin: frames to PID 1.
+struct Up {
+    plugin: u16,
+    outbox: Outbox,
+    runs: Runs,
+}
+
+impl Uplink for Up {
+    fn log(&self, level: &'static str, line: String) {
+        self.outbox.log(self.plugin, level, line);
+    }
+
+    fn keep(&self, key: &str, value: Option<&[u8]>) {
+        let value = value.map(|value| Octets(value.to_vec()));
+        self.outbox.push(&FromSandbox::Keep { plugin: self.plugin, key: key.to_owned(), value });
+    }
+
+    fn show(&self, series: Series) {
+        self.outbox.push(&FromSandbox::Measured { plugin: self.plugin, series });
+    }
+
+    fn run(&self, command: &str) -> Running {
+        self.runs.run(self.plugin, command, &self.outbox)
     }
 }
 

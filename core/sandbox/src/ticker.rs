@@ -1,27 +1,33 @@
-//! What makes guests share the one thread they all run on: a clock that advances the engines' epoch every [`TICK`] while calls run, and a
-//! [`Lane`] that those which use up a whole tick have to queue in.
+//! What keeps guests from holding each other up, though they share a thread: a clock that advances the engines' epoch every [`TICK`] while
+//! guest code runs, and a slow lane, a thread of its own, for those that use up a whole tick.
 //!
-//! The clock is a thread because guest code does not return to the loop by itself. It waits for a timer that is set while calls run: a
-//! call that is shorter than a tick wakes nobody, and an idle worker wakes up for nothing.
+//! Guest code does not return to the loop by itself. The epoch brings it back after a tick; the call is then moved to the slow lane and stays
+//! there, where all such calls take turns, a tick each. So a guest that spins delays the others by one tick once, and no more.
+//!
+//! The clock is a thread because guest code does not return to the loop by itself. It waits for a timer that is set while guest code runs: a
+//! guest that is done within a tick wakes nobody, one that waits for somebody else neither, and an idle worker wakes up for nothing.
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use hilum_sys::timer::Timer;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{mpsc, oneshot};
 use wasmtime::Engine;
 
-/// Longest time a guest runs before the others get a turn, and so how late a deadline may be noticed. Halving it doubles the
-/// wake-ups while calls run; doubling it doubles the delay that a spinning plugin adds to the others.
-pub const TICK: Duration = Duration::from_millis(10);
+/// Longest time a guest runs before it has to leave the thread to others, and so how late a deadline may be noticed. Halving it doubles the
+/// wake-ups while guest code runs; doubling it doubles the delay that a spinning plugin causes once.
+pub const TICK: Duration = Duration::from_millis(1);
+
+/// Stack of the slow lane's thread. **Units:** bytes. Calls have stacks of their own; this is for the loop and host functions.
+const LANE_STACK: usize = 256 * 1024;
 
 /// The clock.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Ticker {
     shared: Arc<Shared>,
 }
@@ -29,21 +35,15 @@ pub(crate) struct Ticker {
 #[derive(Debug)]
 struct Shared {
     timer: Timer,
-    state: Mutex<State>,
+    /// Guests that run.
+    running: Mutex<Running>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    /// Calls that run.
-    running: usize,
+struct Running {
+    count: usize,
     /// Whether the thread is to end.
     ended: bool,
-}
-
-/// A call that runs; the clock ticks while there is one.
-#[derive(Debug)]
-pub(crate) struct Running {
-    shared: Arc<Shared>,
 }
 
 impl Ticker {
@@ -51,7 +51,7 @@ impl Ticker {
     ///
     /// **Errors:** no timer or no thread could be had: a descriptor or process limit.
     pub(crate) fn start(engines: Vec<Engine>) -> io::Result<Ticker> {
-        let shared = Arc::new(Shared { timer: Timer::new()?, state: Mutex::default() });
+        let shared = Arc::new(Shared { timer: Timer::new()?, running: Mutex::default() });
         let clock = Arc::clone(&shared);
         thread::Builder::new().name("ticker".to_owned()).stack_size(64 * 1024).spawn(move || {
             while clock.timer.wait().is_ok() && !clock.lock().ended {
@@ -61,37 +61,32 @@ impl Ticker {
         Ok(Ticker { shared })
     }
 
-    /// Notes that a call runs, until the result is dropped.
-    pub(crate) fn enter(&self) -> Running {
-        let mut state = self.shared.lock();
-        state.running += 1;
-        if state.running == 1 {
-            self.shared.set(TICK);
-        }
-        Running { shared: Arc::clone(&self.shared) }
-    }
-}
-
-impl Drop for Ticker {
-    fn drop(&mut self) {
+    /// Ends the clock's thread.
+    pub(crate) fn end(&self) {
         self.shared.lock().ended = true;
         self.shared.set(Duration::from_nanos(1));
     }
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        let mut state = self.shared.lock();
-        state.running -= 1;
-        if state.running == 0 && !state.ended {
-            self.shared.set(Duration::ZERO);
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self) {
+        let mut running = self.lock();
+        running.count += 1;
+        if running.count == 1 && !running.ended {
+            self.set(TICK);
         }
     }
-}
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn leave(&self) {
+        let mut running = self.lock();
+        running.count -= 1;
+        if running.count == 0 && !running.ended {
+            self.set(Duration::ZERO);
+        }
     }
 
     fn set(&self, period: Duration) {
@@ -100,60 +95,113 @@ impl Shared {
     }
 }
 
-/// The queue for guests that used up a tick: one of them runs at a time, a tick each, so that any number of spinning guests delays
-/// the others no more than one does.
-#[derive(Clone, Debug)]
-pub(crate) struct Lane {
-    queue: Arc<Semaphore>,
+/// A call on its way.
+type Moved = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The thread for calls that use up a whole tick. It is started for the first of them and ends with the process.
+#[derive(Debug, Default)]
+pub(crate) struct SlowLane {
+    calls: OnceLock<Option<mpsc::UnboundedSender<Moved>>>,
 }
 
-/// How one guest shares the thread, and until when. Clones share it.
+impl SlowLane {
+    /// Runs `call` here until it is done or has used up a tick, and then in the slow lane. Dropped, it ends wherever it is.
+    pub(crate) async fn run<R: Send + 'static>(
+        &self,
+        pace: &Pace,
+        call: impl Future<Output = R> + Send + 'static,
+    ) -> R {
+        let mut call = Box::pin(call);
+        let here = poll_fn(|context| match call.as_mut().poll(context) {
+            Poll::Ready(value) => Poll::Ready(Some(value)),
+            Poll::Pending if pace.lock().spent => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        });
+        if let Some(value) = here.await {
+            return value;
+        }
+        let Some(lane) = self.calls.get_or_init(start_lane) else {
+            // No thread to be had: it takes its turns here.
+            return call.await;
+        };
+        let (mut done, result) = oneshot::channel();
+        let moved = lane.send(Box::pin(async move {
+            tokio::select! {
+                value = call => {
+                    // Whoever waited may have gone.
+                    let _gone = done.send(value);
+                }
+                () = done.closed() => {}
+            }
+        }));
+        match (moved, result.await) {
+            (Ok(()), Ok(value)) => value,
+            // The lane lives as long as the process does, and answers.
+            _ => std::future::pending().await,
+        }
+    }
+}
+
+/// Starts the slow lane; `None` where no thread is to be had.
+fn start_lane() -> Option<mpsc::UnboundedSender<Moved>> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_io().enable_time().event_interval(1).build().ok()?;
+    let (calls, mut coming) = mpsc::unbounded_channel();
+    let lane = thread::Builder::new().name("slow-lane".to_owned()).stack_size(LANE_STACK);
+    let started = lane.spawn(move || {
+        runtime.block_on(async {
+            while let Some(call) = coming.recv().await {
+                tokio::spawn(call);
+            }
+        });
+    });
+    started.ok().map(|_| calls)
+}
+
+/// How one call shares the thread, and until when. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Pace {
     /// When host functions answer that time is up.
     soft_deadline: Instant,
-    slice: Arc<Mutex<Slice>>,
+    shared: Arc<Turn>,
+}
+
+#[derive(Debug)]
+struct Turn {
+    ticker: Ticker,
+    slice: Mutex<Slice>,
 }
 
 #[derive(Debug)]
 struct Slice {
-    /// The right to run, of a guest that came through the lane.
-    turn: Option<OwnedSemaphorePermit>,
-    /// When guest code last got the thread.
+    /// Guest code runs, as far as the clock knows.
+    running: bool,
+    /// When it last got the thread.
     began: Instant,
+    /// It has used up a tick once.
+    spent: bool,
+    /// It is in a function of WASI.
+    waiting: bool,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if self.slice.get_mut().unwrap_or_else(PoisonError::into_inner).running {
+            self.ticker.shared.leave();
+        }
+    }
 }
 
 /// The call's time was up before a wait ended.
 #[derive(Debug)]
 pub(crate) struct TimedOut;
 
-impl Lane {
-    pub(crate) fn new() -> Lane {
-        Lane { queue: Arc::new(Semaphore::new(1)) }
-    }
-
-    /// Lets the others run, then waits for a turn and gives it to `pace`.
-    pub(crate) async fn requeue(self, pace: Pace) {
-        let mut next = pin!(self.queue.acquire_owned());
-        // Queued here before the last turn is given back, and waiting here alone: guests that also queued in the loop would come up there in
-        // the same order, and hold up everyone else for a whole round.
-        let queued = poll_fn(|context| Poll::Ready(next.as_mut().poll(context))).await;
-        pace.leave();
-        let turn = match queued {
-            Poll::Pending => next.await,
-            Poll::Ready(turn) => {
-                tokio::task::yield_now().await;
-                turn
-            }
-        };
-        // The semaphore is never closed, so there is a turn.
-        pace.begin(turn.ok());
-    }
-}
-
 impl Pace {
-    pub(crate) fn new(soft_deadline: Instant) -> Pace {
-        Pace { soft_deadline, slice: Arc::new(Mutex::new(Slice { turn: None, began: Instant::now() })) }
+    /// The pace of a call that begins.
+    pub(crate) fn new(ticker: &Ticker, soft_deadline: Instant) -> Pace {
+        ticker.shared.enter();
+        let slice = Slice { running: true, began: Instant::now(), spent: false, waiting: false };
+        Pace { soft_deadline, shared: Arc::new(Turn { ticker: ticker.clone(), slice: Mutex::new(slice) }) }
     }
 
     /// Time left until host functions answer that it is up.
@@ -161,53 +209,107 @@ impl Pace {
         self.soft_deadline.saturating_duration_since(Instant::now())
     }
 
-    /// Whether the guest has had the thread for a tick, give or take half of one: the clock ticks when it does, not when a slice
-    /// begins.
-    pub(crate) fn is_spent(&self) -> bool {
-        self.lock().began.elapsed() >= TICK / 2
+    /// The epoch went on: whether the guest has to leave the thread to others. It does once it has had it for a tick, give or take half of
+    /// one: the clock ticks when it does, not when a guest begins.
+    pub(crate) fn is_up(&self) -> bool {
+        let mut slice = self.lock();
+        slice.spent |= slice.began.elapsed() >= TICK / 2;
+        slice.spent
     }
 
     /// Waits for `future`, no longer than the call's time. Others run meanwhile, at least once, so that a guest cannot keep the
     /// thread by asking for what is there already.
     pub(crate) async fn wait<F: Future>(&self, future: F) -> Result<F::Output, TimedOut> {
-        self.leave();
+        self.set_running(false);
         tokio::task::yield_now().await;
         let result = if self.left().is_zero() {
             Err(TimedOut)
         } else {
             tokio::time::timeout_at(self.soft_deadline.into(), future).await.map_err(|_| TimedOut)
         };
-        self.begin(None);
+        self.set_running(true);
         result
     }
 
-    fn leave(&self) {
-        self.lock().turn.take();
+    /// Notes that the guest enters or leaves a function of WASI, which may wait without telling.
+    #[cfg(feature = "full")]
+    pub(crate) fn on_hook(&self, entering: bool) {
+        self.lock().waiting = entering;
+        self.set_running(!entering);
     }
 
-    fn begin(&self, turn: Option<OwnedSemaphorePermit>) {
-        *self.lock() = Slice { turn, began: Instant::now() };
+    /// Whether it is in a function of WASI.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.lock().waiting
+    }
+
+    fn set_running(&self, running: bool) {
+        let mut slice = self.lock();
+        if slice.running == running {
+            return;
+        }
+        slice.running = running;
+        if running {
+            // By coming back from WASI, possibly at once, it gets no new tick.
+            if !slice.waiting {
+                slice.began = Instant::now();
+            }
+            self.shared.ticker.shared.enter();
+        } else {
+            self.shared.ticker.shared.leave();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Slice> {
-        self.slice.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.slice.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Running, Ticker};
+    use super::{Pace, SlowLane, TICK, Ticker};
+    use std::time::{Duration, Instant};
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
 
     #[test]
-    fn the_clock_counts_calls_and_survives_their_late_end() -> std::io::Result<()> {
+    fn the_clock_counts_guests_and_survives_their_late_end() -> std::io::Result<()> {
         let ticker = Ticker::start(Vec::new())?;
-        let calls: Vec<Running> = (0..3).map(|_| ticker.enter()).collect();
-        assert_eq!(ticker.shared.lock().running, 3);
-        drop(calls);
-        assert_eq!(ticker.shared.lock().running, 0);
-        let late = ticker.enter();
-        drop(ticker);
+        let paces: Vec<Pace> = (0..3).map(|_| Pace::new(&ticker, soon())).collect();
+        assert_eq!(ticker.shared.lock().count, 3);
+        paces.iter().for_each(|pace| pace.set_running(false));
+        assert_eq!(ticker.shared.lock().count, 0);
+        paces.iter().for_each(|pace| pace.set_running(true));
+        assert_eq!(ticker.shared.lock().count, 3);
+        drop(paces);
+        assert_eq!(ticker.shared.lock().count, 0);
+        let late = Pace::new(&ticker, soon());
+        ticker.end();
         drop(late);
+        Ok(())
+    }
+
+    #[test]
+    fn a_call_that_used_up_a_tick_goes_on_in_another_thread() -> std::io::Result<()> {
+        let ticker = Ticker::start(Vec::new())?;
+        let lane = SlowLane::default();
+        crate::run(async {
+            let here = std::thread::current().id();
+            let quick = Pace::new(&ticker, soon());
+            assert_eq!(lane.run(&quick, async { std::thread::current().id() }).await, here);
+            let slow = Pace::new(&ticker, soon());
+            let pace = slow.clone();
+            let moved = lane.run(&slow, async move {
+                let began = Instant::now();
+                while began.elapsed() < TICK || !pace.is_up() {}
+                tokio::task::yield_now().await;
+                std::thread::current().id()
+            });
+            assert_ne!(moved.await, here);
+        })?;
+        ticker.end();
         Ok(())
     }
 }

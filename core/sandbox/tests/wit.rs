@@ -10,8 +10,10 @@ use wit_parser::{PackageId, Resolve};
 /// The folders below `wit/` that are packages.
 fn packages() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
-    let mut folders: Vec<PathBuf> =
-        fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
+    let below =
+        |root: PathBuf| fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
+    let (compat, mut folders): (Vec<_>, Vec<_>) = below(root).partition(|path| path.ends_with("compat"));
+    folders.extend(compat.into_iter().flat_map(below));
     folders.sort();
     folders
 }
@@ -29,15 +31,21 @@ fn every_package_is_complete_and_named_as_its_folder() {
         let (resolve, id) = parse(&folder);
         let package = resolve.packages.get(id).unwrap();
         assert_eq!(package.name.namespace, "hilum");
-        assert_eq!(folder.file_name().unwrap().to_string_lossy(), package.name.name);
-        worlds.extend(package.worlds.keys().map(|world| format!("{}/{world}", package.name.name)));
+        let name = &package.name;
+        let version = name.version.as_ref().unwrap().to_string();
+        let versioned = if version == "0.1.0" { name.name.clone() } else { format!("{}-{version}", name.name) };
+        assert_eq!(folder.file_name().unwrap().to_string_lossy(), versioned);
+        worlds.extend(package.worlds.keys().map(|world| format!("{versioned}/{world}")));
     }
     let all = [
         "callback/callback-plugin",
         "callback/trigger-plugin",
         "discovery/discovery-plugin",
+        "host-0.0.1/imports",
         "host/imports",
         "lease/lease-plugin",
+        "plugin/any-plugin",
+        "probe-0.0.1/probe-plugin",
         "probe/probe-plugin",
         "sensor/sensor-plugin",
     ];

@@ -106,6 +106,7 @@ fn take(server: &Server, message: ToStatus, greeted: bool) -> Result<bool, Serve
         ToStatus::Hello { version } => return Err(ServeError::Version { ours: VERSION, theirs: version }),
         _ if !greeted => return Err(ServeError::NoHello),
         ToStatus::Overview(overview) => server.snapshot.borrow_mut().set_overview(overview),
+        ToStatus::Measured { index, series } => server.snapshot.borrow_mut().set_series(index, series),
         ToStatus::Service { index, report } => {
             server.snapshot.borrow_mut().set_service(index, *report, time::wall());
         }

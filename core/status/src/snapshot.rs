@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use hilum_wire::{Overview, ProbeReport, ServiceReport};
+use hilum_wire::{Overview, ProbeReport, Series, ServiceReport};
 
 /// Probe answers remembered, per probe. Enough for a strip on the page and for one look back: five minutes at a period of ten seconds.
 /// An entry is 24 bytes.
@@ -16,6 +16,8 @@ const ANSWERS: usize = 32;
 pub(crate) struct Snapshot {
     overview: Option<Box<Overview>>,
     services: Vec<Option<Box<Service>>>,
+    /// What plugins measured, in the order of the overview's plugins.
+    series: Vec<Vec<Series>>,
 }
 
 /// One service.
@@ -75,12 +77,19 @@ pub(crate) struct View<'a> {
     /// Everything that is not about one service.
     pub(crate) overview: &'a Overview,
     services: &'a [Option<Box<Service>>],
+    series: &'a [Vec<Series>],
 }
 
 impl<'a> View<'a> {
     /// The services, in the order of the plan.
     pub(crate) fn services(self) -> impl Iterator<Item = &'a Service> + Clone {
         self.services.iter().flatten().map(AsRef::as_ref)
+    }
+
+    /// What plugins measured, with their names.
+    pub(crate) fn series(self) -> impl Iterator<Item = (&'a str, &'a Series)> {
+        let plugins = self.overview.plugins.iter().zip(self.series);
+        plugins.flat_map(|(plugin, series)| series.iter().map(|series| (plugin.name.as_str(), series)))
     }
 
     /// The service of this name; the first where `watch` found several processes.
@@ -95,13 +104,24 @@ impl Snapshot {
         let overview = self.overview.as_deref()?;
         let services = self.services.get(..usize::from(overview.services))?;
         let known = services.iter().all(Option::is_some) && (overview.complete || !services.is_empty());
-        known.then_some(View { overview, services })
+        known.then_some(View { overview, services, series: &self.series })
     }
 
     /// Takes a new overview. Services beyond its count are gone.
     pub(crate) fn set_overview(&mut self, overview: Box<Overview>) {
         self.services.truncate(usize::from(overview.services));
         self.overview = Some(overview);
+    }
+
+    /// Takes what a plugin measured.
+    pub(crate) fn set_series(&mut self, index: u16, series: Vec<Series>) {
+        let index = usize::from(index);
+        if self.series.len() <= index {
+            self.series.resize_with(index + 1, Vec::new);
+        }
+        if let Some(place) = self.series.get_mut(index) {
+            *place = series;
+        }
     }
 
     /// Takes a new report of one service. `now` dates the probe answers in it.

@@ -11,8 +11,9 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 
-/// Most descriptors that travel with one packet. PID 1 sends at most one today; more in a received packet are closed by the kernel.
-pub const MAX_DESCRIPTORS: usize = 4;
+/// Most descriptors that travel with one packet; more in a received packet are closed by the kernel. A plugin's component and the sixteen
+/// files and directories a plan may grant it need seventeen.
+pub const MAX_DESCRIPTORS: usize = 17;
 
 /// One end of a packet channel.
 #[derive(Debug)]

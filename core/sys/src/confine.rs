@@ -1,9 +1,15 @@
-//! What a worker gives up after it was executed and before it reads its first byte.
+//! What a worker gives up: rights and identity after it was executed and before it reads its first byte ([`worker`]), and after it
+//! has loaded its plugins all that it no longer needs of the kernel ([`seal`]).
 //!
 //! Everything is tried; what the environment refuses is returned, so that status can show a worker that is less confined than it should be.
 //! Containers differ: no capabilities at all, one mapped user only, no `/proc`. What is then already given up counts as done.
 
+mod calls;
+mod filter;
+mod landlock;
+
 use std::io;
+use std::os::fd::BorrowedFd;
 
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Gid, Resource, Rlimit, Uid};
@@ -20,6 +26,15 @@ const OOM_SCORE: &[u8] = b"900";
 
 /// Highest capability number there can be: the sets have 64 bits.
 const LAST_CAPABILITY: u32 = 63;
+
+/// What a sealed worker may not have any more of, and what that is called: locked memory, message queues, better priorities. Not the size of
+/// files: it counts for memory files too, in which wasmtime keeps the first contents of plugins' memories.
+const SEALED_LIMITS: &[(Resource, &str)] = &[
+    (Resource::Memlock, "locked memory"),
+    (Resource::Msgqueue, "message queues"),
+    (Resource::Nice, "nice value"),
+    (Resource::Rtprio, "real-time priority"),
+];
 
 /// Something that could not be given up.
 #[derive(Debug)]
@@ -81,6 +96,44 @@ pub fn worker(identity: Option<&Identity>, parent: i32) -> Vec<Refused> {
         let _killed = process::kill(process::pid(), libc::SIGKILL);
     }
     note("no inspection", rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable));
+    refused
+}
+
+/// What a sealed worker keeps.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seal<'a> {
+    /// Directories and files, by any descriptor of them, to read and list.
+    pub readable: &'a [BorrowedFd<'a>],
+    /// The same, to read and write, and to connect to the sockets there.
+    pub writable: &'a [BorrowedFd<'a>],
+    /// TCP ports to connect to; any if `None`.
+    pub connect_ports: Option<&'a [u16]>,
+}
+
+/// Takes from this process for good what a worker needs only to load its plugins: files, ports, processes of others, new executable
+/// memory, new processes, and nearly all system calls. Returns what the environment does not let it give up. Descriptors that are open
+/// stay what they are.
+///
+/// The filter of system calls holds for all threads. The limits of files and ports hold for the calling thread and those it starts
+/// afterwards, before Linux 7.0: other threads must run fixed code only. UDP is not limited, for name look-ups.
+///
+/// **Order:** once, after [`worker`] and after the last plugin was loaded.
+///
+/// **Source:** seccomp(2), landlock(7), getrlimit(2).
+#[must_use]
+pub fn seal(seal: &Seal<'_>) -> Vec<Refused> {
+    let mut refused = Vec::new();
+    for (resource, what) in SEALED_LIMITS {
+        let none = Rlimit { current: Some(0), maximum: Some(0) };
+        if let Err(error) = rustix::process::setrlimit(*resource, none) {
+            refused.push(Refused { what, error: error.into() });
+        }
+    }
+    refused.extend(landlock::restrict(seal));
+    // The last, for it allows none of the above.
+    if let Err(error) = filter::install() {
+        refused.push(Refused { what: "system call filter", error });
+    }
     refused
 }
 

@@ -52,6 +52,71 @@ pub fn one(pid: i32) -> io::Result<Process> {
     look(pid, boot_time()?)
 }
 
+/// One process, and what it uses.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Usage {
+    /// Its process id.
+    pub pid: u32,
+    /// Its parent's; 0 for those without one.
+    pub parent: u32,
+    /// The kernel's name for it.
+    pub name: String,
+    /// The first [`MOST_READ`] bytes of its command line.
+    pub command: Vec<String>,
+    /// State letter.
+    pub state: char,
+    /// Its effective user.
+    pub user: u32,
+    /// How long ago it was started. **Units:** milliseconds.
+    pub age_ms: u64,
+    /// Resident memory. **Units:** bytes.
+    pub memory: u64,
+    /// Processor time used, its own and not its children's. **Units:** milliseconds.
+    pub cpu_ms: u64,
+}
+
+/// All processes we can see and what they use, by number, at most `limit`. Texts that are not UTF-8 have U+FFFD where they are not.
+///
+/// **Errors:** when `/proc` is not there or not a process file system.
+///
+/// **Source:** proc_pid_stat(5), proc_pid_status(5), proc_pid_cmdline(5).
+pub fn usage(limit: usize) -> io::Result<Vec<Usage>> {
+    let up = read_some(Path::new("/proc/uptime"))?;
+    let seconds = up.split(|byte| *byte == b'.').next().and_then(number);
+    let up_ms = seconds.ok_or(io::ErrorKind::InvalidData)?.saturating_mul(1000);
+    let entries = std::fs::read_dir("/proc")?;
+    let mut pids: Vec<u32> = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    pids.sort_unstable();
+    Ok(pids.into_iter().filter_map(|pid| usage_of(pid, up_ms)).take(limit).collect())
+}
+
+fn usage_of(pid: u32, up_ms: u64) -> Option<Usage> {
+    let folder = PathBuf::from(format!("/proc/{pid}"));
+    let content = read_some(&folder.join("stat")).ok()?;
+    let stat = parse_stat(&content)?;
+    let status = read_some(&folder.join("status")).ok()?;
+    let line = |key: &[u8], index: usize| {
+        let rest = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(key))?;
+        number(rest.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty()).nth(index)?)
+    };
+    let user = line(b"Uid:", 1)?;
+    let command = read_some(&folder.join("cmdline")).unwrap_or_default();
+    let words = command.strip_suffix(b"\0").unwrap_or(&command).split(|byte| *byte == 0);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Some(Usage {
+        pid,
+        parent: u32::try_from(stat.parent).unwrap_or_default(),
+        name: text(stat.comm),
+        command: if command.is_empty() { Vec::new() } else { words.map(text).collect() },
+        state: char::from(stat.state),
+        user: u32::try_from(user).ok()?,
+        age_ms: up_ms.saturating_sub(clock::from_ticks(stat.start_ticks) / 1_000_000),
+        // A zombie has none.
+        memory: line(b"VmRSS:", 0).unwrap_or_default().saturating_mul(1024),
+        cpu_ms: clock::from_ticks(stat.cpu_ticks) / 1_000_000,
+    })
+}
+
 /// When the machine started. **Units:** nanoseconds since 1970.
 fn boot_time() -> io::Result<u64> {
     let text = std::fs::read("/proc/stat")?;
@@ -109,6 +174,8 @@ pub struct Stat<'a> {
     pub group: i32,
     /// The session.
     pub session: i32,
+    /// Processor time of its own, in user and in kernel mode. **Units:** clock ticks.
+    pub cpu_ticks: u64,
     /// Start since boot. **Units:** clock ticks.
     pub start_ticks: u64,
 }
@@ -126,9 +193,10 @@ pub fn parse_stat(content: &[u8]) -> Option<Stat<'_>> {
     let mut fields = content.get(close + 1..)?.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
     let [state] = fields.next()? else { return None };
     let (parent, group, session) = (signed(fields.next()?)?, signed(fields.next()?)?, signed(fields.next()?)?);
-    // Fields 7 to 21 are in between.
-    let start_ticks = number(fields.nth(15)?)?;
-    Some(Stat { pid, comm, state: *state, parent, group, session, start_ticks })
+    // Fields 7 to 13 are in between, then 16 to 21.
+    let cpu_ticks = number(fields.nth(7)?)?.saturating_add(number(fields.next()?)?);
+    let start_ticks = number(fields.nth(6)?)?;
+    Some(Stat { pid, comm, state: *state, parent, group, session, cpu_ticks, start_ticks })
 }
 
 fn number(digits: &[u8]) -> Option<u64> {
@@ -148,6 +216,16 @@ mod tests {
     use std::process::Command;
 
     const TAIL: &[u8] = b" S 1 4242 4242 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1000 200 18446744073709551615";
+
+    #[test]
+    fn we_are_among_what_uses_the_machine() -> io::Result<()> {
+        let own = u32::try_from(process::pid()).map_err(io::Error::other)?;
+        let listed =
+            super::usage(100_000)?.into_iter().find(|found| found.pid == own).ok_or(io::ErrorKind::NotFound)?;
+        assert!(listed.memory > 100_000 && listed.age_ms < 3_600_000 && !listed.command.is_empty(), "{listed:?}");
+        assert_eq!(i64::from(listed.parent), i64::from(process::parent()));
+        Ok(())
+    }
 
     #[test]
     fn names_may_hold_anything() -> Result<(), &'static str> {

@@ -66,7 +66,11 @@ pub fn reap(peeked: Peeked) -> io::Result<()> {
 }
 
 /// Waits for the end of `pid`, which is known to be near, and takes it.
-pub(crate) fn reap_now(pid: i32) -> io::Result<Peek> {
+///
+/// **Errors:** `ECHILD` when it is no child, or reaped already.
+///
+/// **Source:** waitid(2).
+pub fn reap_now(pid: i32) -> io::Result<Peek> {
     wait(libc::P_PID, pid, libc::WEXITED)
 }
 

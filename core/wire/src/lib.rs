@@ -16,7 +16,10 @@ mod message;
 mod report;
 
 pub use frame::{FrameError, MAX_FRAME, decode, encode};
-pub use message::{Answer, FromSandbox, FromStatus, Grants, LoadFailure, PluginInfo, ToSandbox, ToStatus, VERSION};
+pub use message::{
+    Answer, Ask, Ending, FileGrant, FromSandbox, FromStatus, Grants, LoadFailure, Occurrence, Octets, PluginInfo,
+    Problem, Series, Subject, ToSandbox, ToStatus, VERSION,
+};
 pub use report::{
     ExitReport, Mode, Overview, PluginReport, PluginState, ProbeReport, RunReport, ServiceReport, WorkerReport,
 };

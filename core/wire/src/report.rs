@@ -178,6 +178,10 @@ pub struct PluginReport {
     pub calls: u64,
     /// Calls that ended in a trap, a missed deadline or a lost worker.
     pub broken: u64,
+    /// Times it asked for what the plan does not grant.
+    pub denied: u64,
+    /// What it can be asked: `probe`, `callback` and so on.
+    pub kinds: Vec<String>,
 }
 
 /// One worker.

@@ -8,10 +8,10 @@ use hilum_sandbox::compile;
 use hilum_sandbox::engine::Target;
 use hilum_sandbox::host::Host;
 use hilum_sandbox::load::{Order, Plugin, digest};
-use hilum_sandbox::probe::Description;
+use hilum_sandbox::plugin::Description;
 use hilum_sandbox::{call, run};
 
-use crate::call::log;
+use crate::call::Terminal;
 use crate::component;
 use crate::failure::Failure;
 
@@ -24,9 +24,10 @@ pub(crate) fn check(file: &Path) -> Result<String, Failure> {
     let wrong = |story: String| Failure::new(format!("{}: {story}", file.display()));
     let compiled = component::compile(file, &bytes, Target::native())?;
     let host = Host::new().map_err(|error| Failure::of(&error))?;
-    let order = Order { name: file.display().to_string(), sha256: None, memory: MEMORY, connect: Vec::new() };
-    let plugin = compile::plugin(&Arc::new(host), order, &compiled).map_err(|error| Failure::new(error.to_string()))?;
-    let described = run(call::describe(&plugin, log())).map_err(|error| wrong(error.to_string()))?;
+    let order = Order { name: file.display().to_string(), memory: MEMORY, ..Order::default() };
+    let plugin = compile::plugin(&Arc::new(host), order, &compiled, Terminal::new())
+        .map_err(|error| Failure::new(error.to_string()))?;
+    let described = run(call::describe(&plugin)).map_err(|error| wrong(error.to_string()))?;
     let description = described.map_err(|broken| wrong(format!("it failed when asked what it is: {broken}")))?;
     Ok(report(file, &bytes, compiled.bytes().len(), &plugin, &description))
 }
@@ -35,7 +36,7 @@ fn report(file: &Path, bytes: &[u8], compiled: usize, plugin: &Plugin, is: &Desc
     let mut text = String::new();
     // Writing to a string does not fail.
     let _ = writeln!(text, "name       {}\nversion    {}", is.name.escape_debug(), is.version.escape_debug());
-    let _ = writeln!(text, "world      hilum:probe/probe-plugin@0.1.0");
+    let _ = writeln!(text, "kinds      {}", plugin.kinds().join(", "));
     let _ = writeln!(text, "component  {} bytes, sha256 {}", bytes.len(), digest(bytes));
     let _ = writeln!(text, "compiled   {compiled} bytes for {}", Target::native());
     for import in plugin.imports() {
@@ -51,6 +52,7 @@ fn report(file: &Path, bytes: &[u8], compiled: usize, plugin: &Plugin, is: &Desc
     let name = if is_bare_key(&is.name) { is.name.clone() } else { stem.clone() };
     let _ = writeln!(text, "\n# for the plan:\n[plugin.{}]\npath = {}", key(&name), quote(&format!("{stem}.cwasm")));
     text.push_str(&allow(is));
+    text.push_str(&wasi(&plugin.imports()));
     text
 }
 
@@ -83,6 +85,22 @@ fn allow(is: &Description) -> String {
     if entries.is_empty() { String::new() } else { format!("{comments}allow = {{ {} }}\n", entries.join(", ")) }
 }
 
+/// What the imports of WASI would want of the plan if they were used, as comments: an ordinary toolchain imports more than a guest calls.
+fn wasi(imports: &[String]) -> String {
+    let wants = [
+        ("wasi:sockets/tcp@", "connect = [\"HOST:PORT\"]"),
+        ("wasi:sockets/udp@", "connect = [\"udp:HOST:PORT\"]"),
+        ("wasi:sockets/ip-name-lookup@", "resolve = [\"NAME\"] (names in connect need none)"),
+        ("wasi:http/outgoing-handler@", "connect = [\"HOST:PORT\"]"),
+        ("wasi:filesystem/preopens@", "files = [\"/DIRECTORY:ro\"]"),
+        ("wasi:cli/environment@", "env = [\"NAME\"]"),
+    ];
+    let used = wants.into_iter().filter(|(interface, _)| imports.iter().any(|import| import.starts_with(interface)));
+    let lines: Vec<String> =
+        used.map(|(interface, grant)| format!("# {} may need {grant}\n", interface.trim_end_matches('@'))).collect();
+    if lines.is_empty() { String::new() } else { format!("# it imports WASI; grant what it uses:\n{}", lines.concat()) }
+}
+
 fn is_bare_key(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
@@ -110,7 +128,7 @@ fn quote(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Description, allow, quote};
-    use hilum_sandbox::probe::Grant;
+    use hilum_sandbox::plugin::Grant;
 
     #[test]
     fn grants_become_toml_even_from_a_hostile_plugin() {

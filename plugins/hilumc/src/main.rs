@@ -1,5 +1,5 @@
-//! `hilumc`: what a plugin's author has beside an editor. Builds a plugin crate into a component, looks into a component, precompiles
-//! it for the machines hilum runs on, and calls it once by hand.
+//! `hilumc`: what a plugin's author has beside an editor and the tools of a language. Begins a plugin, builds it into a component, looks
+//! into a component, precompiles it for the machines hilum runs on, and calls it once by hand.
 //!
 //! The compiler is in here so that it need not be in hilum. A file this tool precompiles loads in the hilum of the same release.
 #![forbid(unsafe_code)]
@@ -9,6 +9,8 @@ mod call;
 mod check;
 mod component;
 mod failure;
+mod manifest;
+mod new;
 mod toolchain;
 
 use std::path::PathBuf;
@@ -18,8 +20,9 @@ use argh::FromArgs;
 use hilum_sandbox::engine::{Target, VERSION};
 
 use crate::failure::Failure;
+use crate::manifest::Language;
 
-/// The plugin author's tool for hilum: build, check, compile and call components.
+/// The plugin author's tool for hilum: begin, build, check, compile and call components.
 #[derive(FromArgs)]
 struct Arguments {
     #[argh(subcommand)]
@@ -33,21 +36,39 @@ struct Arguments {
 #[derive(FromArgs)]
 #[argh(subcommand)]
 enum Command {
+    New(New),
     Build(Build),
     Check(Check),
     Compile(Compile),
     Call(Call),
 }
 
-/// Build a plugin crate: NAME.wasm, the component, and NAME.TARGET.cwasm, the same precompiled.
+/// Begin a plugin: a folder NAME with a probe that works, its tests, and all of hilum that it is built with.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "new")]
+struct New {
+    /// the plugin's name: lower case letters, digits and hyphens
+    #[argh(positional)]
+    name: String,
+
+    /// language to write it in: rust, c, js or python
+    #[argh(option, arg_name = "language")]
+    lang: Language,
+
+    /// kind of plugin: probe (default)
+    #[argh(option, arg_name = "kind", default = "String::from(\"probe\")")]
+    kind: String,
+}
+
+/// Build a plugin: NAME.wasm, the component, and NAME.TARGET.cwasm, the same precompiled.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "build")]
 struct Build {
-    /// the plugin's folder, where its Cargo.toml is (default: this one)
+    /// the plugin's folder, where its plugin.toml or Cargo.toml is (default: this one), or a core module that carries its component type
     #[argh(positional, default = "PathBuf::from(\".\")")]
-    folder: PathBuf,
+    source: PathBuf,
 
-    /// folder to write to (default: the crate's target/plugins)
+    /// folder to write to (default: target/plugins there; of a crate in a workspace, the workspace's)
     #[argh(option, arg_name = "dir")]
     out: Option<PathBuf>,
 
@@ -82,21 +103,49 @@ struct Compile {
     output: Option<PathBuf>,
 }
 
-/// Call a component once, as hilum would. Ends with 0 for pass, 1 for fail, 2 for unknown, 3 for a broken plugin.
+/// Call a component once, as hilum would. Ends with 0 for pass or done, 1 for fail, retry or failed, 2 for unknown, 3 for a broken plugin.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "call")]
 struct Call {
     /// the component (.wasm)
     #[argh(positional)]
-    file: PathBuf,
+    component: PathBuf,
 
     /// settings as JSON (default: {{}})
     #[argh(option, arg_name = "json", default = "String::from(\"{}\")")]
     settings: String,
 
-    /// host:port it may connect to, as in allow.connect; may be repeated
-    #[argh(option, arg_name = "host:port")]
+    /// where it may connect to, as in allow.connect: host:port, udp:host:port, unix:/path; may be repeated
+    #[argh(option, arg_name = "place")]
     connect: Vec<String>,
+
+    /// name it may look up, as in allow.resolve; may be repeated
+    #[argh(option, arg_name = "name")]
+    resolve: Vec<String>,
+
+    /// file or directory it may use, PATH:ro or PATH:rw; may be repeated
+    #[argh(option, arg_name = "path:mode")]
+    file: Vec<String>,
+
+    /// variable of this environment it may read; may be repeated
+    #[argh(option, arg_name = "name")]
+    env: Vec<String>,
+
+    /// command it may have run, NAME=COMMAND, split at spaces; may be repeated
+    #[argh(option, arg_name = "name=command")]
+    exec: Vec<String>,
+
+    /// it may see processes
+    #[argh(switch)]
+    processes: bool,
+
+    /// name of the service the call is about
+    #[argh(option, arg_name = "name")]
+    service: Option<String>,
+
+    /// for a callback: what happened, NAME or NAME=JSON
+    #[argh(option, arg_name = "name=json")]
+    event: Option<String>,
 
     /// time the call may take, in milliseconds (default: 1000)
     #[argh(option, arg_name = "ms", default = "1000")]
@@ -105,6 +154,10 @@ struct Call {
     /// memory it may use, in KiB (default: 4096)
     #[argh(option, arg_name = "KiB", default = "4096")]
     memory_kib: u64,
+
+    /// calls to make in a row; the report then says how their times spread (default: 1)
+    #[argh(option, arg_name = "count", default = "1")]
+    repeat: u32,
 }
 
 fn main() -> ExitCode {
@@ -113,11 +166,40 @@ fn main() -> ExitCode {
         return print(&format!("hilumc {} (wasmtime {VERSION})\n", env!("CARGO_PKG_VERSION")));
     }
     let done = match arguments.command {
-        Some(Command::Build(Build { folder, out, target })) => build::build(&folder, out.as_deref(), &target),
+        Some(Command::New(New { name, lang, kind })) => new::new(lang, &kind, &name),
+        Some(Command::Build(Build { source, out, target })) => build::build(&source, out.as_deref(), &target),
         Some(Command::Check(Check { file })) => check::check(&file),
         Some(Command::Compile(Compile { file, target, output })) => build::compile(&file, target, output.as_deref()),
-        Some(Command::Call(Call { file, settings, connect, timeout_ms, memory_kib })) => {
-            return match call::call(&file, settings, connect, timeout_ms, memory_kib) {
+        Some(Command::Call(Call {
+            component,
+            settings,
+            connect,
+            resolve,
+            file: files,
+            env,
+            exec,
+            processes,
+            service,
+            event,
+            timeout_ms,
+            memory_kib,
+            repeat,
+        })) => {
+            let terms = call::Terms {
+                settings,
+                connect,
+                resolve,
+                files,
+                env,
+                exec,
+                processes,
+                service,
+                event,
+                timeout_ms,
+                memory_kib,
+                repeat,
+            };
+            return match call::call(&component, &terms) {
                 Ok((report, code)) => {
                     print(&report);
                     ExitCode::from(code)
@@ -125,7 +207,7 @@ fn main() -> ExitCode {
                 Err(failure) => refuse(&failure),
             };
         }
-        None => Err(Failure::new("no command; there are build, check, compile and call (hilumc --help)")),
+        None => Err(Failure::new("no command; there are new, build, check, compile and call (hilumc --help)")),
     };
     match done {
         Ok(report) => print(&report),

@@ -2,22 +2,20 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed step is a failed test")]
 
-use std::fs::{self, File};
+mod worker;
+
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use hilum_sandbox::engine::Target;
 use hilum_sandbox::load::digest;
-use hilum_sandbox::{ServeError, serve};
-use hilum_sys::channel::Channel;
-use hilum_wire::{Answer, FromSandbox, Grants, MAX_FRAME, ToSandbox, VERSION, decode, encode};
+use hilum_wire::Answer;
+use worker::Worker;
 
 fn hilumc(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_hilumc")).args(arguments).env("RUST_BACKTRACE", "0").output().unwrap()
@@ -241,95 +239,6 @@ fn compile_writes_the_same_bytes_as_build_for_every_target() {
     assert!(!unknown.status.success() && text(&unknown.stderr).contains("riscv64 machines run pulley64"));
 }
 
-/// The code of the guide in `plugins/README.md`: what stands in the first fence of `language` after the first mention of `name`.
-fn guide(name: &str, language: &str) -> String {
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap();
-    let (_, after) = text.split_once(&format!("`{name}`")).unwrap();
-    let (_, code) = after.split_once(&format!("```{language}\n")).unwrap();
-    code.split_once("\n```").unwrap().0.to_owned()
-}
-
-#[test]
-fn the_guide_leads_to_a_probe() {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("probe-lines");
-    fs::create_dir_all(folder.join("src")).unwrap();
-    let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sdk");
-    let manifest = guide("Cargo.toml", "toml").replace("../hilum/plugins/sdk", sdk.to_str().unwrap());
-    // Inside of this workspace's target folder, and not part of it.
-    fs::write(folder.join("Cargo.toml"), format!("{manifest}\n\n[workspace]\n")).unwrap();
-    fs::write(folder.join("settings.json"), guide("settings.json", "json")).unwrap();
-    fs::write(folder.join("src/lib.rs"), guide("src/lib.rs", "rust")).unwrap();
-    let tested = Command::new(env!("CARGO"))
-        .args(["test", "--quiet"])
-        .current_dir(&folder)
-        .env_remove("CARGO_TARGET_DIR")
-        .output()
-        .unwrap();
-    assert!(tested.status.success(), "{}{}", text(&tested.stdout), text(&tested.stderr));
-    let (place, out) = (folder.to_str().unwrap(), folder.join("out"));
-    let built = hilumc(&["build", place, "--out", out.to_str().unwrap()]);
-    assert!(built.status.success(), "{}", text(&built.stderr));
-
-    let service = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = service.local_addr().unwrap().port();
-    let queue = thread::spawn(move || {
-        for length in ["10\n", "11\n"] {
-            service.accept().unwrap().0.write_all(length.as_bytes()).unwrap();
-        }
-    });
-    let component = out.join("probe-lines.wasm");
-    let call = |connect: &[&str]| {
-        let settings = format!("{{\"host\": \"127.0.0.1\", \"port\": {port}, \"most\": 10}}");
-        let output = hilumc(&[&["call", component.to_str().unwrap(), "--settings", &settings], connect].concat());
-        text(&output.stdout)
-    };
-    let grant = format!("127.0.0.1:{port}");
-    assert!(call(&["--connect", &grant]).starts_with("pass ("));
-    assert!(call(&["--connect", &grant]).contains(&format!("11 entries wait at {grant}, more than 10")));
-    assert!(call(&[]).contains("is not in the plugin's allow.connect"));
-    queue.join().unwrap();
-}
-
-/// A worker on a thread, with hellos exchanged.
-struct Worker {
-    channel: Channel,
-    reader: UnixStream,
-    thread: JoinHandle<Result<(), ServeError>>,
-}
-
-impl Worker {
-    fn start() -> Worker {
-        let (channel, theirs) = Channel::pair().unwrap();
-        let thread = thread::spawn(move || serve(theirs, Vec::new()));
-        let reader = UnixStream::from(channel.as_fd().try_clone_to_owned().unwrap());
-        reader.set_nonblocking(false).unwrap();
-        reader.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let mut worker = Worker { channel, reader, thread };
-        assert_eq!(worker.receive(), FromSandbox::Hello { version: VERSION, refused: Vec::new() });
-        worker.send(&ToSandbox::Hello { version: VERSION }, None);
-        worker
-    }
-
-    fn send(&self, message: &ToSandbox, file: Option<&File>) {
-        let descriptors: Vec<_> = file.iter().map(AsFd::as_fd).collect();
-        self.channel.send(&encode(message).unwrap(), &descriptors).unwrap();
-    }
-
-    fn receive(&mut self) -> FromSandbox {
-        let mut buffer = vec![0; MAX_FRAME];
-        let count = self.reader.read(&mut buffer).unwrap();
-        decode(buffer.get(..count).unwrap()).unwrap()
-    }
-
-    fn ask(&mut self, id: u64, settings: &str, timeout_ms: u64) -> Answer {
-        self.send(&ToSandbox::Call { id, plugin: 0, settings: settings.to_owned(), timeout_ms, attempt: 1 }, None);
-        match self.receive() {
-            FromSandbox::Answered { id: answered, answer, .. } if answered == id => answer,
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
 #[test]
 fn the_worker_probes_a_real_server_with_native_and_pulley_code() {
     let server = Server::start(WELL);
@@ -337,28 +246,16 @@ fn the_worker_probes_a_real_server_with_native_and_pulley_code() {
     let quiet = silent.local_addr().unwrap().port();
     for target in [Target::native(), Target::pulley()] {
         let path = precompiled("probe-http", target);
-        let mut worker = Worker::start();
-        let load = ToSandbox::Load {
-            plugin: 0,
-            name: "probe-http".to_owned(),
-            sha256: Some(digest(&fs::read(&path).unwrap())),
-            memory: 4 * 1024 * 1024,
-            grants: Grants { connect: vec!["127.0.0.1:*".to_owned()] },
-        };
-        worker.send(&load, Some(&File::open(&path).unwrap()));
-        match worker.receive() {
-            FromSandbox::Loaded { plugin: 0, info } => {
-                assert_eq!((info.name.as_str(), info.version.as_str()), ("probe-http", "0.1.0"))
-            }
-            other => panic!("{other:?}"),
+        let mut worker = Worker::load(&path, 4 * 1024 * 1024, &["127.0.0.1:*"], &[]);
+        assert_eq!((worker.info().name.as_str(), worker.info().version.as_str()), ("probe-http", "0.1.0"));
+        assert_eq!(worker.judge(&server.url()), []);
+        assert_eq!(worker.judge("{\"url\": 1}").len(), 1);
+        for _ in 0..50 {
+            assert_eq!(worker.check(&server.url(), 10_000), Answer::Pass);
         }
-        for id in 0..50 {
-            assert_eq!(worker.ask(id, &server.url(), 10_000), Answer::Pass);
-        }
-        let late = worker.ask(50, &format!("{{\"url\": \"http://127.0.0.1:{quiet}/\"}}"), 200);
+        let late = worker.check(&format!("{{\"url\": \"http://127.0.0.1:{quiet}/\"}}"), 200);
         assert!(matches!(&late, Answer::Fail(why) if why.contains("did not answer in time")), "{late:?}");
         drop(silent.accept().unwrap());
-        drop((worker.channel, worker.reader));
-        assert!(worker.thread.join().unwrap().is_ok());
+        worker.end();
     }
 }

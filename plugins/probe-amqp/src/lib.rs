@@ -7,9 +7,12 @@
 mod settings;
 mod wire;
 
-use hilum_plugin::{Connection, Description, Grant, Host, Outcome, Probe, Request, TcpError};
+use hilum_plugin::{
+    Connection, Description, Grant, Host, NetworkError, Outcome, Plugin, Probe, Request, Settings, SettingsError,
+};
 
-use crate::settings::{Queue, Target};
+use crate::settings::Queue;
+pub use crate::settings::Target;
 use crate::wire::{Message, Method, MethodReader, Reason, Table};
 
 /// Bytes asked of the host at a time. **Units:** bytes.
@@ -31,7 +34,9 @@ const REPLY_SUCCESS: u16 = 200;
 #[derive(Debug)]
 pub struct ProbeAmqp;
 
-impl Probe for ProbeAmqp {
+impl Plugin for ProbeAmqp {
+    type Settings = Target;
+
     fn describe() -> Description {
         Description {
             name: "probe-amqp",
@@ -41,11 +46,14 @@ impl Probe for ProbeAmqp {
         }
     }
 
-    fn check(request: &Request, host: &dyn Host) -> Outcome {
-        match Target::read(&request.settings) {
-            Ok(target) => ask(&target, host).unwrap_or_else(|outcome| outcome),
-            Err(error) => Outcome::Unknown(error.to_string()),
-        }
+    fn read(settings: &mut Settings) -> Result<Target, SettingsError> {
+        Target::read(settings)
+    }
+}
+
+impl Probe for ProbeAmqp {
+    fn check(target: &Target, _: &Request, host: &dyn Host) -> Outcome {
+        ask(target, host).unwrap_or_else(|outcome| outcome)
     }
 }
 
@@ -216,7 +224,7 @@ impl Session<'_> {
     fn exchange(&mut self, question: Question, bytes: &[u8]) -> Result<Method, Outcome> {
         match self.connection.write(bytes) {
             // A server may say why and close before it has read everything; what it said then still counts.
-            Ok(()) | Err(TcpError::Closed) => {}
+            Ok(()) | Err(NetworkError::Closed) => {}
             Err(error) => {
                 return Err(error.outcome(&format!("send {} to {}", question.words(self.target), self.place)));
             }
@@ -240,11 +248,11 @@ impl Session<'_> {
     fn receive(&mut self, question: Question) -> Result<(), Outcome> {
         let chunk = match self.connection.read(READ) {
             Ok(chunk) => chunk,
-            Err(TcpError::TimedOut) => {
+            Err(NetworkError::TimedOut) => {
                 let words = question.words(self.target);
                 return Err(self.fail(format_args!("timed out: no answer to {words}, {}", self.progress())));
             }
-            Err(TcpError::Closed) => Vec::new(),
+            Err(NetworkError::Closed) => Vec::new(),
             Err(error) => {
                 return Err(error.outcome(&format!(
                     "read the answer of {} to {}",

@@ -1,6 +1,7 @@
 //! Where to log in and what to ask there, from the plan's `with` table.
 
 use hilum_plugin::{Place, Setting, Settings, SettingsError};
+use std::fmt;
 
 /// The port IANA has given to AMQP.
 const PORT: u16 = 5672;
@@ -13,7 +14,7 @@ const MAX_SHORT: usize = 255;
 const MAX_PASSWORD: usize = 7 * 1024;
 
 /// One login and its expectations.
-pub(crate) struct Target {
+pub struct Target {
     pub(crate) place: Place,
     pub(crate) username: String,
     /// Never shown.
@@ -29,10 +30,16 @@ pub(crate) struct Queue {
     pub(crate) min_consumers: Option<u32>,
 }
 
+impl fmt::Debug for Target {
+    /// Not what it says: there may be a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Target").finish_non_exhaustive()
+    }
+}
+
 impl Target {
-    pub(crate) fn read(json: &str) -> Result<Target, SettingsError> {
-        let mut settings = Settings::parse(json)?;
-        let place = Place::read(&mut settings, Some(PORT))?;
+    pub(crate) fn read(settings: &mut Settings) -> Result<Target, SettingsError> {
+        let place = Place::read(settings, Some(PORT))?;
         let username = match settings.optional("username") {
             None => "guest".to_owned(),
             Some(name) => without_nul(&name, read_short(&name)?)?,
@@ -48,7 +55,6 @@ impl Target {
         let name = settings.optional("queue").map(|name| read_short(&name)).transpose()?;
         let max_messages = read_bound(settings.optional("max-messages"), name.is_some())?;
         let min_consumers = read_bound(settings.optional("min-consumers"), name.is_some())?;
-        settings.finish()?;
         let queue = name.map(|name| Queue { name, max_messages, min_consumers });
         Ok(Target { place, username, password, virtual_host, queue })
     }

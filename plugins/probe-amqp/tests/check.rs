@@ -1,7 +1,7 @@
 //! The probe against a scripted broker.
 
 use hilum_plugin::fake::{FakeHost, Step};
-use hilum_plugin::{Outcome, Probe, Request, TcpError};
+use hilum_plugin::{NetworkError, Outcome, Plugin, Request};
 use probe_amqp::ProbeAmqp;
 
 const LOGIN: &str = r#"{"host": "127.0.0.1", "username": "probe", "password": "s3cret"}"#;
@@ -9,7 +9,7 @@ const QUEUE: &str = r#"{"host": "127.0.0.1", "username": "probe", "password": "s
     "queue": "orders", "max-messages": 10, "min-consumers": 2}"#;
 
 fn check(settings: &str, host: &FakeHost) -> Outcome {
-    ProbeAmqp::check(&Request { settings: settings.to_owned(), timeout_ms: 1000, attempt: 1 }, host)
+    hilum_plugin::check::<ProbeAmqp>(&Request { settings: settings.to_owned(), timeout_ms: 1000, attempt: 1 }, host)
 }
 
 fn broker(steps: Vec<Step>) -> FakeHost {
@@ -409,12 +409,12 @@ fn a_server_that_never_stops_is_cut_off() {
 #[test]
 fn the_network_decides_between_fail_and_unknown() {
     for (error, is_fail, said) in [
-        (TcpError::Refused, true, "cannot connect to 127.0.0.1:5672: connection refused"),
-        (TcpError::Unreachable("no route".to_owned()), true, "no route"),
-        (TcpError::TimedOut, true, "cannot connect to 127.0.0.1:5672: timed out"),
-        (TcpError::NameUnresolved("not known".to_owned()), false, "not known"),
-        (TcpError::Denied("allow.connect".to_owned()), false, "allow.connect"),
-        (TcpError::Limit("16".to_owned()), false, "16"),
+        (NetworkError::Refused, true, "cannot connect to 127.0.0.1:5672: connection refused"),
+        (NetworkError::Unreachable("no route".to_owned()), true, "no route"),
+        (NetworkError::TimedOut, true, "cannot connect to 127.0.0.1:5672: timed out"),
+        (NetworkError::NameUnresolved("not known".to_owned()), false, "not known"),
+        (NetworkError::Denied("allow.connect".to_owned()), false, "allow.connect"),
+        (NetworkError::Limit("16".to_owned()), false, "16"),
     ] {
         let outcome = check(LOGIN, &FakeHost::new().with_failure("127.0.0.1", 5672, error));
         assert!(
@@ -426,7 +426,7 @@ fn the_network_decides_between_fail_and_unknown() {
             "{outcome:?}"
         );
     }
-    let six = check(r#"{"host": "::1"}"#, &FakeHost::new().with_failure("::1", 5672, TcpError::Refused));
+    let six = check(r#"{"host": "::1"}"#, &FakeHost::new().with_failure("::1", 5672, NetworkError::Refused));
     assert!(fails_with(&six, "[::1]:5672"), "{six:?}");
 }
 

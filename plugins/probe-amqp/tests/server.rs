@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use hilum_plugin::native::NativeHost;
-use hilum_plugin::{Outcome, Probe, Request};
+use hilum_plugin::{Outcome, Request};
 use probe_amqp::ProbeAmqp;
 
 /// The program itself; the one on the `PATH` is a wrapper that changes the user and knows one place for data.
@@ -112,7 +112,7 @@ impl Broker {
         let host = NativeHost::new(timeout).with_grant("127.0.0.1", self.port);
         let timeout_ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
         let settings = format!(r#"{{"host": "127.0.0.1", "port": {}{more}}}"#, self.port);
-        ProbeAmqp::check(&Request { settings, timeout_ms, attempt: 1 }, &host)
+        hilum_plugin::check::<ProbeAmqp>(&Request { settings, timeout_ms, attempt: 1 }, &host)
     }
 
     fn passes(&self, more: &str) {

@@ -7,10 +7,12 @@
 mod response;
 mod settings;
 
-use hilum_plugin::{Connection, Description, Grant, Host, Outcome, Probe, Request, TcpError};
+use hilum_plugin::{
+    Connection, Description, Grant, Host, NetworkError, Outcome, Plugin, Probe, Request, Settings, SettingsError,
+};
 
 use crate::response::{Body, Head, HeadReader};
-use crate::settings::Target;
+pub use crate::settings::Target;
 
 /// Bytes of a body that are searched for `expect-body`.
 const MAX_BODY: usize = 256 * 1024;
@@ -22,21 +24,29 @@ const READ: u32 = 16 * 1024;
 #[derive(Debug)]
 pub struct ProbeHttp;
 
-impl Probe for ProbeHttp {
+impl Plugin for ProbeHttp {
+    type Settings = Target;
+
     fn describe() -> Description {
         Description {
             name: "probe-http",
             version: env!("CARGO_PKG_VERSION"),
             settings_schema: include_str!("../settings.json"),
-            grants: vec![Grant { kind: "connect", value: None, reason: "host and port of `url`" }],
+            grants: vec![
+                Grant { kind: "connect", value: None, reason: "host and port of `url`" },
+                Grant { kind: "files", value: None, reason: "files that `tls` names, if it names any" },
+            ],
         }
     }
 
-    fn check(request: &Request, host: &dyn Host) -> Outcome {
-        match Target::read(&request.settings) {
-            Ok(target) => ask(&target, host).unwrap_or_else(|outcome| outcome),
-            Err(error) => Outcome::Unknown(error.to_string()),
-        }
+    fn read(settings: &mut Settings) -> Result<Target, SettingsError> {
+        Target::read(settings)
+    }
+}
+
+impl Probe for ProbeHttp {
+    fn check(target: &Target, _: &Request, host: &dyn Host) -> Outcome {
+        ask(target, host).unwrap_or_else(|outcome| outcome)
     }
 }
 
@@ -47,9 +57,12 @@ fn ask(target: &Target, host: &dyn Host) -> Result<Outcome, Outcome> {
     let place = target.place();
     let mut connection =
         host.connect(&target.host, target.port).map_err(|e| e.outcome(&format!("connect to {place}")))?;
+    if let Some(tls) = &target.tls {
+        connection = tls.protect(connection, host, &target.host, &place, &["http/1.1"])?;
+    }
     match connection.write(target.request().as_bytes()) {
         // A server may answer and close before it has read all of the request; the answer then still counts.
-        Ok(()) | Err(TcpError::Closed) => {}
+        Ok(()) | Err(NetworkError::Closed) => {}
         Err(error) => return Err(error.outcome(&format!("send the request to {place}"))),
     }
     let (head, rest) = read_head(connection.as_mut(), &place)?;
@@ -72,7 +85,7 @@ fn read_head(connection: &mut dyn Connection, place: &str) -> Result<(Head, Vec<
     let mut reader = HeadReader::default();
     loop {
         let chunk = connection.read(READ).map_err(|error| match error {
-            TcpError::TimedOut => Outcome::Fail(format!("{place} did not answer in time{}", reader.progress())),
+            NetworkError::TimedOut => Outcome::Fail(format!("{place} did not answer in time{}", reader.progress())),
             other => other.outcome(&format!("read the answer of {place}")),
         })?;
         if chunk.is_empty() {
@@ -115,7 +128,7 @@ fn search(
             return Err(fail(format!("{wanted:?} is not in the first {MAX_BODY} bytes of the body")));
         }
         chunk = connection.read(READ).map_err(|error| match error {
-            TcpError::TimedOut => {
+            NetworkError::TimedOut => {
                 fail(format!("{wanted:?} did not come in time; {} bytes of the body did", body.len()))
             }
             other => other.outcome(&format!("read the body of {}", target.place())),

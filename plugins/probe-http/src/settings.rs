@@ -1,14 +1,18 @@
 //! What to ask and what to expect, from the plan's `with` table.
 
+use std::fmt;
 use std::ops::RangeInclusive;
 
+use hilum_plugin::tls::Tls;
 use hilum_plugin::{Setting, Settings, SettingsError};
 
 /// One request and its expectations.
-pub(crate) struct Target {
+pub struct Target {
     /// Without brackets.
     pub(crate) host: String,
     pub(crate) port: u16,
+    /// There for `https`.
+    pub(crate) tls: Option<Tls>,
     /// As the `Host` header wants it.
     authority: String,
     path: String,
@@ -20,9 +24,15 @@ pub(crate) struct Target {
     pub(crate) body: Option<String>,
 }
 
+impl fmt::Debug for Target {
+    /// Not what it says: there may be a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Target").finish_non_exhaustive()
+    }
+}
+
 impl Target {
-    pub(crate) fn read(json: &str) -> Result<Target, SettingsError> {
-        let mut settings = Settings::parse(json)?;
+    pub(crate) fn read(settings: &mut Settings) -> Result<Target, SettingsError> {
         let url = settings.required("url", "url = \"http://127.0.0.1:8080/healthz\"")?;
         let method = match settings.optional("method") {
             None => "GET".to_owned(),
@@ -44,14 +54,19 @@ impl Target {
             }
             Some(text) => Some(text.string()?.to_owned()),
         };
-        settings.finish()?;
-        let (host, port, authority, path) = read_url(&url)?;
-        Ok(Target { host, port, authority, path, method, headers, content, statuses, body })
+        let Url { secure, host, port, authority, path } = read_url(&url)?;
+        let tls = match settings.optional("tls") {
+            None => secure.then(Tls::default),
+            Some(table) if secure => Some(Tls::read(table)?),
+            Some(table) => return Err(table.error("`url` is http, which has no TLS; write https there")),
+        };
+        Ok(Target { host, port, tls, authority, path, method, headers, content, statuses, body })
     }
 
     /// Where it goes, for messages.
     pub(crate) fn place(&self) -> String {
-        format!("{} {}{}", self.method, self.authority, self.path)
+        let scheme = if self.tls.is_some() { "https://" } else { "" };
+        format!("{} {scheme}{}{}", self.method, self.authority, self.path)
     }
 
     pub(crate) fn expected_statuses(&self) -> String {
@@ -155,10 +170,20 @@ fn read_range(setting: &Setting) -> Result<RangeInclusive<u16>, SettingsError> {
     if range.is_empty() { Err(wrong(text)) } else { Ok(range) }
 }
 
-/// Host without brackets, port, authority, and path with query.
-///
+/// The parts of a URL.
+struct Url {
+    /// Whether it is `https`.
+    secure: bool,
+    /// Without brackets.
+    host: String,
+    port: u16,
+    authority: String,
+    /// With the query.
+    path: String,
+}
+
 /// **Source:** RFC 3986, section 3; user information and anything outside ASCII is refused, a fragment is dropped.
-fn read_url(setting: &Setting) -> Result<(String, u16, String, String), SettingsError> {
+fn read_url(setting: &Setting) -> Result<Url, SettingsError> {
     const EXAMPLE: &str = "write one such as \"http://127.0.0.1:8080/healthz\"";
     let url = setting.string()?;
     let wrong = |story: &str| setting.error(format_args!("{url:?}: {story}; {EXAMPLE}"));
@@ -166,11 +191,9 @@ fn read_url(setting: &Setting) -> Result<(String, u16, String, String), Settings
         return Err(wrong("a URL has neither spaces nor characters outside ASCII (write those percent-encoded)"));
     }
     let (scheme, rest) = url.split_once("://").ok_or_else(|| wrong("not an absolute URL"))?;
-    if scheme.eq_ignore_ascii_case("https") {
-        return Err(wrong("this version of probe-http speaks no TLS; probe the plain port"));
-    }
-    if !scheme.eq_ignore_ascii_case("http") {
-        return Err(wrong("the scheme must be http"));
+    let secure = scheme.eq_ignore_ascii_case("https");
+    if !secure && !scheme.eq_ignore_ascii_case("http") {
+        return Err(wrong("the scheme must be http or https"));
     }
     let rest = rest.split('#').next().unwrap_or_default();
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -200,6 +223,7 @@ fn read_url(setting: &Setting) -> Result<(String, u16, String, String), Settings
         return Err(wrong("not a host"));
     }
     let port = match port {
+        None | Some("") if secure => 443,
         None | Some("") => 80,
         Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
             digits.parse().ok().filter(|port| *port != 0).ok_or_else(|| wrong("a port is a number from 1 to 65535"))?
@@ -207,5 +231,5 @@ fn read_url(setting: &Setting) -> Result<(String, u16, String, String), Settings
         Some(_) => return Err(wrong("a port is a number from 1 to 65535")),
     };
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-    Ok((host.to_owned(), port, authority.to_owned(), path))
+    Ok(Url { secure, host: host.to_owned(), port, authority: authority.to_owned(), path })
 }

@@ -1,11 +1,12 @@
 //! The probe against a scripted host.
 
 use hilum_plugin::fake::{FakeHost, Step};
-use hilum_plugin::{Outcome, Probe, Request, TcpError};
+use hilum_plugin::tls::fake::TlsHost;
+use hilum_plugin::{Host, NetworkError, Outcome, Request, TlsOptions, Trust};
 use probe_http::ProbeHttp;
 
-fn ask(settings: &str, host: &FakeHost) -> Outcome {
-    ProbeHttp::check(&Request { settings: settings.to_owned(), timeout_ms: 2000, attempt: 1 }, host)
+fn ask(settings: &str, host: &dyn Host) -> Outcome {
+    hilum_plugin::check::<ProbeHttp>(&Request { settings: settings.to_owned(), timeout_ms: 2000, attempt: 1 }, host)
 }
 
 fn server(steps: Vec<Step>) -> FakeHost {
@@ -176,7 +177,7 @@ fn time_outs_and_broken_connections_fail() {
     let slow = Step::Drip { bytes: b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), every_ms: 500 };
     assert!(fails_with(&ask(PLAIN, &server(vec![slow])), "in time, only \"HTT\""));
     assert!(fails_with(&ask(PLAIN, &server(vec![Step::Reset])), "closed by the peer"));
-    for error in [TcpError::Refused, TcpError::TimedOut, TcpError::Unreachable("no route".to_owned())] {
+    for error in [NetworkError::Refused, NetworkError::TimedOut, NetworkError::Unreachable("no route".to_owned())] {
         let said = error.to_string();
         let host = FakeHost::new().with_failure("127.0.0.1", 8080, error);
         assert!(fails_with(&ask(PLAIN, &host), &said));
@@ -190,8 +191,12 @@ fn what_the_service_is_not_to_blame_for_is_unknown() {
         ("", "not JSON"),
         ("{}", "url: missing; write url = \"http://127.0.0.1:8080/healthz\""),
         (r#"{"url": 1}"#, "url: must be a string, not 1"),
-        (r#"{"url": "https://a/"}"#, "speaks no TLS"),
-        (r#"{"url": "ftp://a/"}"#, "the scheme must be http"),
+        (r#"{"url": "http://a/", "tls": {}}"#, "tls: `url` is http, which has no TLS; write https there"),
+        (r#"{"url": "https://a/", "tls": {"ca": "ca.pem"}}"#, "tls.ca: neither PEM text"),
+        (r#"{"url": "https://a/", "tls": {"key": "/key.pem"}}"#, "tls.key: has no certificate beside it"),
+        (r#"{"url": "https://a/", "tls": {"verify": false}}"#, "tls.verify: no such key"),
+        (r#"{"url": "https://a:0/"}"#, "from 1 to 65535"),
+        (r#"{"url": "ftp://a/"}"#, "the scheme must be http or https"),
         (r#"{"url": "/healthz"}"#, "not an absolute URL"),
         (r#"{"url": "http://"}"#, "not a host"),
         (r#"{"url": "http://a b/"}"#, "neither spaces"),
@@ -218,10 +223,72 @@ fn what_the_service_is_not_to_blame_for_is_unknown() {
         (r#"{"url": "http://a/", "expect-body": "x", "method": "HEAD"}"#, "HEAD has no body"),
         (
             r#"{"url": "http://a/", "timeout": 5}"#,
-            "timeout: no such key; there are url, method, headers, body, expect-status, expect-body",
+            "timeout: no such key; there are url, method, headers, body, expect-status, expect-body, tls",
         ),
     ] {
         let outcome = ask(settings, &server(Vec::new()));
         assert!(matches!(&outcome, Outcome::Unknown(why) if why.contains(said)), "{settings}: {outcome:?}");
+    }
+}
+
+#[test]
+fn https_is_http_with_tls_before_it() {
+    const PEM: &str = "-----BEGIN CERTIFICATE-----";
+    let server = |port| FakeHost::new().with_peer("web", port, vec![send("HTTP/1.1 200 OK\r\n\r\n"), Step::Hang]);
+    for (settings, port, server_name, trust) in [
+        (r#"{"url": "https://web/x"}"#, 443, "web", Trust::System),
+        (r#"{"url": "HTTPS://web:8443/x", "tls": {"insecure": true}}"#, 8443, "web", Trust::Anybody),
+        (
+            r#"{"url": "https://web/x", "tls": {"ca": "/ca.pem", "server-name": "web.example"}}"#,
+            443,
+            "web.example",
+            Trust::Authorities(PEM.to_owned()),
+        ),
+    ] {
+        let host = TlsHost::new(server(port).with_file("/ca.pem", PEM.as_bytes(), 0));
+        assert_eq!(ask(settings, &host), Outcome::Pass, "{settings}");
+        let (server_name, protocols) = (server_name.to_owned(), vec!["http/1.1".to_owned()]);
+        assert_eq!(host.asked(), [TlsOptions { server_name, trust, identity: None, protocols }]);
+        let conversations = host.fake().conversations();
+        assert!(
+            conversations.iter().all(|c| c.tls.is_some() && c.closed && c.written.starts_with(b"GET /x HTTP/1.1\r\n"))
+        );
+    }
+}
+
+#[test]
+fn a_server_that_is_not_trusted_fails_and_is_asked_nothing() {
+    let settings = r#"{"url": "https://127.0.0.1:8080/healthz"}"#;
+    let refusing = |error: NetworkError| TlsHost::new(server(vec![Step::Hang])).with_refusal(error);
+    for (why, said) in [
+        (
+            "invalid peer certificate: UnknownIssuer",
+            "invalid peer certificate: UnknownIssuer; if it is the right one, set tls.ca",
+        ),
+        (
+            "invalid peer certificate: Expired",
+            "cannot agree on TLS with GET https://127.0.0.1:8080/healthz: invalid peer",
+        ),
+        ("it does not speak TLS: InvalidContentType", "it does not speak TLS"),
+    ] {
+        let host = refusing(NetworkError::Untrusted(why.to_owned()));
+        let outcome = ask(settings, &host);
+        assert!(fails_with(&outcome, said), "{outcome:?}");
+        assert!(host.fake().conversations().iter().all(|c| c.written.is_empty() && c.closed));
+    }
+    assert!(fails_with(&ask(settings, &refusing(NetworkError::TimedOut)), "cannot agree on TLS with"));
+    let tiny = ask(settings, &refusing(NetworkError::Unsupported("there is no TLS in this hilum".to_owned())));
+    assert!(matches!(&tiny, Outcome::Unknown(why) if why.contains("there is no TLS in this hilum")), "{tiny:?}");
+}
+
+#[test]
+fn files_of_tls_that_cannot_be_used_are_unknown() {
+    let settings = r#"{"url": "https://127.0.0.1:8080/", "tls": {"ca": "/ca.pem"}}"#;
+    for (host, said) in [
+        (server(Vec::new()), "cannot read tls.ca from /ca.pem: reading /ca.pem is not granted"),
+        (server(Vec::new()).with_file("/ca.pem", b"\x30\x82\x01", 0), "tls.ca: /ca.pem is not PEM text"),
+    ] {
+        let outcome = ask(settings, &host);
+        assert!(matches!(&outcome, Outcome::Unknown(why) if why.contains(said)), "{outcome:?}");
     }
 }

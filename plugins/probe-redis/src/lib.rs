@@ -8,16 +8,19 @@ mod resp;
 mod settings;
 mod shown;
 
-use hilum_plugin::{Description, Grant, Host, Outcome, Probe, Request};
+use hilum_plugin::{Description, Grant, Host, Outcome, Plugin, Probe, Request, Settings, SettingsError};
 
 use crate::resp::{Answer, Wire, WireError};
-use crate::settings::{Target, Wanted};
+pub use crate::settings::Target;
+use crate::settings::Wanted;
 
 /// The plugin.
 #[derive(Debug)]
 pub struct ProbeRedis;
 
-impl Probe for ProbeRedis {
+impl Plugin for ProbeRedis {
+    type Settings = Target;
+
     fn describe() -> Description {
         Description {
             name: "probe-redis",
@@ -27,11 +30,14 @@ impl Probe for ProbeRedis {
         }
     }
 
-    fn check(request: &Request, host: &dyn Host) -> Outcome {
-        match Target::read(&request.settings) {
-            Ok(target) => ask(&target, host).unwrap_or_else(|outcome| outcome),
-            Err(error) => Outcome::Unknown(error.to_string()),
-        }
+    fn read(settings: &mut Settings) -> Result<Target, SettingsError> {
+        Target::read(settings)
+    }
+}
+
+impl Probe for ProbeRedis {
+    fn check(target: &Target, _: &Request, host: &dyn Host) -> Outcome {
+        ask(target, host).unwrap_or_else(|outcome| outcome)
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! **Source:** the Redis serialization protocol specification, <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
 
-use hilum_plugin::{Connection, TcpError};
+use hilum_plugin::{Connection, NetworkError};
 
 /// Bytes of one answer, framing included. Twice a string: lists such as `CONFIG GET *` have some 20 KiB.
 const MAX_ANSWER: usize = 128 * 1024;
@@ -45,9 +45,9 @@ pub(crate) enum Answer {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum WireError {
     /// The command could not be sent.
-    Send(TcpError),
+    Send(NetworkError),
     /// The answer could not be received.
-    Receive(TcpError),
+    Receive(NetworkError),
     /// The server has ended its side.
     Ended,
     /// The first byte begins no answer.
@@ -94,7 +94,7 @@ impl Wire {
         self.at = 0;
         match self.connection.write(&encode(words)) {
             // A server that has too many clients, or none it trusts, says so and closes before it has read anything.
-            Ok(()) | Err(TcpError::Closed) => {}
+            Ok(()) | Err(NetworkError::Closed) => {}
             Err(error) => return Err(WireError::Send(error)),
         }
         let answer = self.answer()?;

@@ -1,6 +1,7 @@
 //! Where to ask, as whom, what, and what to expect, from the plan's `with` table.
 
 use hilum_plugin::{Place, Setting, Settings, SettingsError};
+use std::fmt;
 
 use crate::shown;
 
@@ -31,7 +32,7 @@ const GOES_ON: &str = "has no single answer; write one that has, such as [\"PING
 const DISCREET: &[&str] = &["ACL", "CONFIG", "MIGRATE"];
 
 /// One question and its expectation.
-pub(crate) struct Target {
+pub struct Target {
     pub(crate) place: Place,
     username: Option<String>,
     password: Option<String>,
@@ -51,10 +52,16 @@ pub(crate) enum Wanted {
     Within(String),
 }
 
+impl fmt::Debug for Target {
+    /// Not what it says: there may be a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Target").finish_non_exhaustive()
+    }
+}
+
 impl Target {
-    pub(crate) fn read(json: &str) -> Result<Target, SettingsError> {
-        let mut settings = Settings::parse(json)?;
-        let place = Place::read(&mut settings, Some(PORT))?;
+    pub(crate) fn read(settings: &mut Settings) -> Result<Target, SettingsError> {
+        let place = Place::read(settings, Some(PORT))?;
         let username = settings.optional("username").map(|name| read_credential(&name)).transpose()?;
         let password = settings.optional("password").map(|word| read_credential(&word)).transpose()?;
         let database =
@@ -65,7 +72,6 @@ impl Target {
         };
         let expect = settings.optional("expect");
         let contains = settings.optional("contains");
-        settings.finish()?;
         if username.is_some() && password.is_none() {
             return Err(SettingsError::new("username", "has no password beside it; write password = \"…\" too"));
         }

@@ -1,11 +1,11 @@
 //! The probe against a scripted host.
 
 use hilum_plugin::fake::{FakeHost, Step};
-use hilum_plugin::{Outcome, Probe, Request, TcpError};
+use hilum_plugin::{NetworkError, Outcome, Request};
 use probe_redis::ProbeRedis;
 
 fn check(settings: &str, host: &FakeHost) -> Outcome {
-    ProbeRedis::check(&Request { settings: settings.to_owned(), timeout_ms: 1000, attempt: 1 }, host)
+    hilum_plugin::check::<ProbeRedis>(&Request { settings: settings.to_owned(), timeout_ms: 1000, attempt: 1 }, host)
 }
 
 /// A server that sends each text when it is read from, and then ends its side.
@@ -218,13 +218,13 @@ fn huge_announcements_fail_without_being_read() {
 
 #[test]
 fn what_the_service_is_not_to_blame_for_is_unknown() {
-    let refused = FakeHost::new().with_failure("h", 6379, TcpError::Refused);
+    let refused = FakeHost::new().with_failure("h", 6379, NetworkError::Refused);
     assert_eq!(check(PING, &refused), Outcome::Fail("cannot connect to h:6379: connection refused".to_owned()));
-    let six = FakeHost::new().with_failure("::1", 7, TcpError::Refused);
+    let six = FakeHost::new().with_failure("::1", 7, NetworkError::Refused);
     let outcome = check(r#"{"host": "::1", "port": 7}"#, &six);
     assert_eq!(outcome, Outcome::Fail("cannot connect to [::1]:7: connection refused".to_owned()));
     assert!(matches!(check(PING, &FakeHost::new()), Outcome::Unknown(why) if why.contains("allow.connect")));
-    let unresolved = FakeHost::new().with_failure("h", 6379, TcpError::NameUnresolved("h is not known".to_owned()));
+    let unresolved = FakeHost::new().with_failure("h", 6379, NetworkError::NameUnresolved("h is not known".to_owned()));
     assert!(matches!(check(PING, &unresolved), Outcome::Unknown(why) if why.contains("h is not known")));
 }
 

@@ -10,7 +10,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use hilum_plugin::native::NativeHost;
-use hilum_plugin::{Outcome, Probe, Request};
+use hilum_plugin::{Outcome, Request};
 use probe_redis::ProbeRedis;
 
 type Tested = Result<(), Box<dyn std::error::Error>>;
@@ -92,7 +92,7 @@ impl Server {
         let settings = format!(r#"{{"host": "127.0.0.1", "port": {}{rest}}}"#, self.port);
         let host = NativeHost::new(timeout).with_grant("127.0.0.1", self.port);
         let timeout_ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
-        ProbeRedis::check(&Request { settings, timeout_ms, attempt: 1 }, &host)
+        hilum_plugin::check::<ProbeRedis>(&Request { settings, timeout_ms, attempt: 1 }, &host)
     }
 
     fn passes(&self, rest: &str) {

@@ -11,16 +11,19 @@ mod scram;
 mod settings;
 mod wire;
 
-use hilum_plugin::{Description, Grant, Host, Outcome, Probe, Request};
+use hilum_plugin::{Description, Grant, Host, Outcome, Plugin, Probe, Request, Settings, SettingsError};
 
-use crate::settings::{Kind, Target};
+use crate::settings::Kind;
+pub use crate::settings::Target;
 use crate::wire::Line;
 
 /// The plugin.
 #[derive(Debug)]
 pub struct ProbeSql;
 
-impl Probe for ProbeSql {
+impl Plugin for ProbeSql {
+    type Settings = Target;
+
     fn describe() -> Description {
         Description {
             name: "probe-sql",
@@ -30,11 +33,14 @@ impl Probe for ProbeSql {
         }
     }
 
-    fn check(request: &Request, host: &dyn Host) -> Outcome {
-        match Target::read(&request.settings) {
-            Ok(target) => ask(&target, request, host).unwrap_or_else(|outcome| outcome),
-            Err(error) => Outcome::Unknown(error.to_string()),
-        }
+    fn read(settings: &mut Settings) -> Result<Target, SettingsError> {
+        Target::read(settings)
+    }
+}
+
+impl Probe for ProbeSql {
+    fn check(target: &Target, request: &Request, host: &dyn Host) -> Outcome {
+        ask(target, request, host).unwrap_or_else(|outcome| outcome)
     }
 }
 

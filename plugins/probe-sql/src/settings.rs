@@ -1,6 +1,7 @@
 //! What to ask whom and what to expect, from the plan's `with` table.
 
 use hilum_plugin::{Place, Setting, Settings, SettingsError};
+use std::fmt;
 
 /// Bytes of a user name, a password or a database name. Servers stop long before; it keeps a login within one packet.
 const MAX_NAME: usize = 1024;
@@ -40,7 +41,7 @@ impl Kind {
 }
 
 /// One query and its expectations. Has no `Debug`, so that the password cannot be printed by mistake.
-pub(crate) struct Target {
+pub struct Target {
     pub(crate) kind: Kind,
     pub(crate) place: Place,
     pub(crate) username: String,
@@ -53,11 +54,17 @@ pub(crate) struct Target {
     pub(crate) max_rows: Option<u64>,
 }
 
+impl fmt::Debug for Target {
+    /// Not what it says: there may be a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Target").finish_non_exhaustive()
+    }
+}
+
 impl Target {
-    pub(crate) fn read(json: &str) -> Result<Target, SettingsError> {
-        let mut settings = Settings::parse(json)?;
+    pub(crate) fn read(settings: &mut Settings) -> Result<Target, SettingsError> {
         let kind = read_kind(&settings.required("kind", "kind = \"mysql\" or kind = \"postgresql\"")?)?;
-        let place = Place::read(&mut settings, Some(kind.port()))?;
+        let place = Place::read(settings, Some(kind.port()))?;
         let username = read_text(&settings.required("username", "username = \"probe\"")?, 1, MAX_NAME)?;
         let password = match settings.optional("password") {
             None => String::new(),
@@ -81,7 +88,6 @@ impl Target {
             Some(list) => read_expect(list)?,
         };
         let (min_rows, max_rows) = settings.optional("rows").map(read_rows).transpose()?.unwrap_or_default();
-        settings.finish()?;
         if max_rows == Some(0) && !expect.is_empty() {
             return Err(SettingsError::new(
                 "expect",

@@ -1,7 +1,7 @@
 //! What both protocols need of a connection: exactly so many bytes, within limits, and a story when they do not come. It knows neither
 //! protocol.
 
-use hilum_plugin::{Connection, Outcome, TcpError};
+use hilum_plugin::{Connection, NetworkError, Outcome};
 
 /// Bytes of one packet or message. A server decides about the length it announces, so it is not taken at its word; a probe's rows are
 /// short. Doubled, the plugin needs 512 KiB more memory.
@@ -88,7 +88,7 @@ impl Line {
     /// next read.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Outcome> {
         match self.connection.write(bytes) {
-            Ok(()) | Err(TcpError::Closed) => Ok(()),
+            Ok(()) | Err(NetworkError::Closed) => Ok(()),
             Err(error) => Err(error.outcome(&format!("send to {}", self.server))),
         }
     }

@@ -1,7 +1,7 @@
 //! The probe against scripted servers.
 
 use hilum_plugin::fake::{FakeHost, Step};
-use hilum_plugin::{Outcome, Probe, Request, TcpError};
+use hilum_plugin::{NetworkError, Outcome, Request};
 use probe_sql::ProbeSql;
 use sha2::{Digest, Sha256};
 
@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 const PASSWORD: &str = "tr0ub4dor";
 
 fn check(settings: &str, host: &FakeHost) -> Outcome {
-    let outcome = ProbeSql::check(&Request { settings: settings.to_owned(), timeout_ms: 1000, attempt: 1 }, host);
+    let outcome =
+        hilum_plugin::check::<ProbeSql>(&Request { settings: settings.to_owned(), timeout_ms: 1000, attempt: 1 }, host);
     if let Outcome::Fail(why) | Outcome::Unknown(why) = &outcome {
         assert!(!why.contains(PASSWORD), "{why}");
         assert!(why.len() <= 1024, "cut by the host: {why}");
@@ -672,10 +673,11 @@ fn a_large_row_is_read_whole() {
 fn what_the_server_is_not_to_blame_for_is_unknown() {
     for kind in ["mysql", "postgresql"] {
         let settings = settings(kind, "");
-        let refused = FakeHost::new().with_failure("127.0.0.1", 7, TcpError::Refused);
+        let refused = FakeHost::new().with_failure("127.0.0.1", 7, NetworkError::Refused);
         assert_fails(&check(&settings, &refused), "127.0.0.1:7: connection refused");
         assert_unknown(&check(&settings, &FakeHost::new()), "allow.connect");
-        let unresolved = FakeHost::new().with_failure("127.0.0.1", 7, TcpError::NameUnresolved("no such name".into()));
+        let unresolved =
+            FakeHost::new().with_failure("127.0.0.1", 7, NetworkError::NameUnresolved("no such name".into()));
         assert_unknown(&check(&settings, &unresolved), "no such name");
     }
 }

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hilum_plugin::native::NativeHost;
-use hilum_plugin::{Outcome, Probe, Request};
+use hilum_plugin::{Outcome, Request};
 use probe_sql::ProbeSql;
 
 type Failure = Box<dyn std::error::Error>;
@@ -66,7 +66,8 @@ impl Server {
         );
         let timeout_ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
         let host = NativeHost::new(timeout).with_grant("127.0.0.1", port);
-        let outcome = ProbeSql::check(&Request { settings: settings.clone(), timeout_ms, attempt: 1 }, &host);
+        let outcome =
+            hilum_plugin::check::<ProbeSql>(&Request { settings: settings.clone(), timeout_ms, attempt: 1 }, &host);
         assert!(!format!("{outcome:?}").contains(PASSWORD));
         outcome
     }

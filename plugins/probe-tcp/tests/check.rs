@@ -1,11 +1,11 @@
 //! The probe against a scripted host.
 
 use hilum_plugin::fake::{FakeHost, Step};
-use hilum_plugin::{Outcome, Probe, Request, TcpError};
+use hilum_plugin::{NetworkError, Outcome, Request};
 use probe_tcp::ProbeTcp;
 
 fn check(settings: &str, host: &FakeHost) -> Outcome {
-    ProbeTcp::check(&Request { settings: settings.to_owned(), timeout_ms: 1000, attempt: 1 }, host)
+    hilum_plugin::check::<ProbeTcp>(&Request { settings: settings.to_owned(), timeout_ms: 1000, attempt: 1 }, host)
 }
 
 fn peer(steps: Vec<Step>) -> FakeHost {
@@ -57,7 +57,7 @@ fn anything_else_from_the_service_fails_with_what_came() {
 
 #[test]
 fn what_the_service_is_not_to_blame_for_is_unknown() {
-    let refused = FakeHost::new().with_failure("127.0.0.1", 7, TcpError::Refused);
+    let refused = FakeHost::new().with_failure("127.0.0.1", 7, NetworkError::Refused);
     assert!(matches!(check(PING, &refused), Outcome::Fail(why) if why.contains("connection refused")));
     assert!(matches!(check(PING, &FakeHost::new()), Outcome::Unknown(why) if why.contains("allow.connect")));
     for (settings, said) in [

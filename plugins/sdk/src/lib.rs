@@ -1,15 +1,17 @@
 //! Write a hilum plugin in Rust.
 //!
-//! A plugin is a type that implements [`Probe`] and one line that exports it. Its logic is a function of a request and a host, so it
-//! is tested natively, against a [`fake`] host, or against a real server through a `native` one, with `cargo test`; `hilumc build` makes the
-//! component.
+//! A plugin is a type that implements [`Plugin`] and a kind such as [`Probe`], and one line that exports it. Its logic is a function of
+//! settings, a request and a host, so it is tested natively, against a [`fake`] host, or against a real server through a `native` one, with
+//! `cargo test`; `hilumc build` makes the component.
 //!
 //! ```
-//! use hilum_plugin::{Description, Host, Outcome, Probe, Request, Settings};
+//! use hilum_plugin::{Description, Host, Outcome, Plugin, Probe, Request, Settings, SettingsError};
 //!
 //! struct Even;
 //!
-//! impl Probe for Even {
+//! impl Plugin for Even {
+//!     type Settings = i64;
+//!
 //!     fn describe() -> Description {
 //!         Description {
 //!             name: "probe-even",
@@ -19,15 +21,13 @@
 //!         }
 //!     }
 //!
-//!     fn check(request: &Request, _host: &dyn Host) -> Outcome {
-//!         let number = match Settings::parse(&request.settings).and_then(|mut settings| {
-//!             let number = settings.required("number", "number = 4")?.integer(0, 100)?;
-//!             settings.finish()?;
-//!             Ok(number)
-//!         }) {
-//!             Ok(number) => number,
-//!             Err(error) => return Outcome::Unknown(error.to_string()),
-//!         };
+//!     fn read(settings: &mut Settings) -> Result<i64, SettingsError> {
+//!         settings.required("number", "number = 4")?.integer(0, 100)
+//!     }
+//! }
+//!
+//! impl Probe for Even {
+//!     fn check(number: &i64, _request: &Request, _host: &dyn Host) -> Outcome {
 //!         if number % 2 == 0 { Outcome::Pass } else { Outcome::Fail(format!("{number} is odd")) }
 //!     }
 //! }
@@ -35,7 +35,8 @@
 //! hilum_plugin::export!(Even);
 //! # fn main() {
 //! let request = Request { settings: r#"{"number": 3}"#.to_owned(), timeout_ms: 1000, attempt: 1 };
-//! assert_eq!(Even::check(&request, &hilum_plugin::fake::FakeHost::new()), Outcome::Fail("3 is odd".to_owned()));
+//! let outcome = hilum_plugin::check::<Even>(&request, &hilum_plugin::fake::FakeHost::new());
+//! assert_eq!(outcome, Outcome::Fail("3 is odd".to_owned()));
 //! # }
 //! ```
 //!
@@ -43,24 +44,34 @@
 
 #![cfg_attr(not(target_arch = "wasm32"), forbid(unsafe_code))]
 
+mod exchange;
 pub mod fake;
 mod host;
 mod json;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod native;
 mod place;
-mod probe;
+mod plugin;
 mod settings;
 mod text;
+pub mod tls;
+pub mod unit;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub mod wasm;
 
-pub use host::{Connection, Host, Level, TcpError};
+pub use exchange::Exchange;
+pub use host::{
+    CommandError, CommandOutput, Connection, Datagrams, Ending, FileError, FileKind, FileStatus, Host, HttpRequest,
+    HttpResponse, Identity, Level, NetworkError, Process, ProcessError, ProcessTable, Run, Service, TlsOptions, Trust,
+    WriteMode,
+};
 pub use place::Place;
-pub use probe::{Description, Grant, Outcome, Probe, Request};
+pub use plugin::{
+    Callback, Context, Description, Event, Grant, Outcome, Plugin, Probe, Reaction, Request, check, notify, read,
+};
 pub use settings::{Setting, Settings, SettingsError};
-pub use text::shown;
+pub use text::{holds, shown, shown_end};
 
 /// Makes a type that implements [`Probe`] this component's export. Does nothing in a native build.
 #[macro_export]
@@ -68,19 +79,55 @@ macro_rules! export {
     ($probe:ty) => {
         #[cfg(target_arch = "wasm32")]
         const _: () = {
+            type Plugin = $probe;
             struct Component;
 
-            impl $crate::wasm::Guest for Component {
-                fn describe() -> $crate::wasm::Description {
-                    $crate::wasm::describe::<$probe>()
-                }
+            impl $crate::wasm::plugin_bindings::exports::hilum::plugin::plugin::Guest for Component {
+                $crate::describe_for!();
+            }
 
-                fn check(request: $crate::wasm::Request) -> $crate::wasm::Outcome {
-                    $crate::wasm::check::<$probe>(request)
+            impl $crate::wasm::asked::Guest for Component {
+                fn check(request: $crate::wasm::asked::Request) -> $crate::wasm::asked::Outcome {
+                    $crate::wasm::check::<Plugin>(request)
                 }
             }
 
-    $crate::wasm::bindings::export_probe!(Component with_types_in $crate::wasm::bindings);
+            $crate::wasm::plugin_bindings::export_plugin_world!(
+                Component with_types_in $crate::wasm::plugin_bindings
+            );
+    $crate::wasm::probe_bindings::export_probe_world!(Component with_types_in $crate::wasm::probe_bindings);
+        };
+    };
+}
+
+/// Makes a type that implements [`Callback`] this component's export. Does nothing in a native build.
+#[macro_export]
+macro_rules! export_callback {
+    ($callback:ty) => {
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            type Plugin = $callback;
+            struct Component;
+
+            impl $crate::wasm::plugin_bindings::exports::hilum::plugin::plugin::Guest for Component {
+                $crate::describe_for!();
+            }
+
+            impl $crate::wasm::told::Guest for Component {
+                fn notify(
+                    context: $crate::wasm::told::Context,
+                    event: $crate::wasm::told::Event,
+                ) -> $crate::wasm::told::Reaction {
+                    $crate::wasm::notify::<Plugin>(context, event)
+                }
+            }
+
+            $crate::wasm::plugin_bindings::export_plugin_world!(
+                Component with_types_in $crate::wasm::plugin_bindings
+            );
+            $crate::wasm::callback_bindings::export_callback_world!(
+                Component with_types_in $crate::wasm::callback_bindings
+            );
         };
     };
 }

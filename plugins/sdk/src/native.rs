@@ -1,20 +1,25 @@
 //! A host of real sockets, for native tests against real servers. It grants what a test lists and ends when its time is up, as hilum does;
-//! what it cannot show is the sandbox.
+//! what it cannot show is the sandbox. What is no socket is scripted as in [`FakeHost`]; TLS and HTTP are the sandbox's.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
+use std::os::unix::net::UnixStream;
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::host::{Connection, Host, Level, TcpError};
+use crate::fake::FakeHost;
+use crate::host::{
+    CommandError, CommandOutput, Connection, Datagrams, FileError, FileStatus, Host, HttpRequest, HttpResponse, Level,
+    NetworkError, ProcessError, ProcessTable, Service, TlsOptions, WriteMode,
+};
 
 /// A host that opens the sockets of this machine.
 pub struct NativeHost {
     started: Instant,
     until: Instant,
     granted: Vec<(String, u16)>,
-    lines: RefCell<Vec<(Level, String)>>,
+    fake: FakeHost,
 }
 
 impl NativeHost {
@@ -22,10 +27,17 @@ impl NativeHost {
     #[must_use]
     pub fn new(timeout: Duration) -> NativeHost {
         let started = Instant::now();
-        NativeHost { started, until: started + timeout, granted: Vec::new(), lines: RefCell::default() }
+        NativeHost { started, until: started + timeout, granted: Vec::new(), fake: FakeHost::new() }
     }
 
-    /// Allows connections to `host` and `port`.
+    /// Takes what is no socket from a script.
+    #[must_use]
+    pub fn with_script(mut self, fake: FakeHost) -> NativeHost {
+        self.fake = fake;
+        self
+    }
+
+    /// Allows connections to `host` and `port`; to a socket in the file system by its path and port 0.
     #[must_use]
     pub fn with_grant(mut self, host: &str, port: u16) -> NativeHost {
         self.granted.push((host.to_owned(), port));
@@ -35,7 +47,22 @@ impl NativeHost {
     /// The lines the plugin logged.
     #[must_use]
     pub fn lines(&self) -> Vec<(Level, String)> {
-        self.lines.borrow().clone()
+        self.fake.lines()
+    }
+}
+
+impl NativeHost {
+    fn permit(&self, host: &str, port: u16) -> Result<(), NetworkError> {
+        if self.granted.iter().any(|(name, number)| name == host && *number == port) {
+            return Ok(());
+        }
+        Err(NetworkError::Denied(format!("connect to {host}:{port} is not granted")))
+    }
+
+    fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, NetworkError> {
+        self.permit(host, port)?;
+        let found = (host, port).to_socket_addrs();
+        found.map(Iterator::collect).map_err(|error| NetworkError::NameUnresolved(error.to_string()))
     }
 }
 
@@ -46,24 +73,26 @@ impl fmt::Debug for NativeHost {
 }
 
 /// Time left before `until`.
-fn left(until: Instant) -> Result<Duration, TcpError> {
+fn left(until: Instant) -> Result<Duration, NetworkError> {
     let left = until.saturating_duration_since(Instant::now());
-    if left.is_zero() { Err(TcpError::TimedOut) } else { Ok(left) }
+    if left.is_zero() { Err(NetworkError::TimedOut) } else { Ok(left) }
 }
 
-fn failure(error: &std::io::Error) -> TcpError {
+fn failure(error: &std::io::Error) -> NetworkError {
     match error.kind() {
-        ErrorKind::ConnectionRefused => TcpError::Refused,
-        ErrorKind::TimedOut | ErrorKind::WouldBlock => TcpError::TimedOut,
-        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::NotConnected => TcpError::Closed,
-        ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable => TcpError::Unreachable(error.to_string()),
-        _ => TcpError::Other(error.to_string()),
+        ErrorKind::ConnectionRefused => NetworkError::Refused,
+        ErrorKind::TimedOut | ErrorKind::WouldBlock => NetworkError::TimedOut,
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::NotConnected => NetworkError::Closed,
+        ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable | ErrorKind::NotFound => {
+            NetworkError::Unreachable(error.to_string())
+        }
+        _ => NetworkError::Other(error.to_string()),
     }
 }
 
 impl Host for NativeHost {
     fn log(&self, level: Level, line: &str) {
-        self.lines.borrow_mut().push((level, line.to_owned()));
+        self.fake.log(level, line);
     }
 
     fn monotonic_now(&self) -> u64 {
@@ -80,14 +109,19 @@ impl Host for NativeHost {
         u32::try_from(left.as_millis()).unwrap_or(u32::MAX)
     }
 
-    fn connect(&self, host: &str, port: u16) -> Result<Box<dyn Connection>, TcpError> {
-        if !self.granted.iter().any(|(name, number)| name == host && *number == port) {
-            return Err(TcpError::Denied(format!("connect to {host}:{port} is not in the plugin's allow.connect")));
-        }
-        let addresses: Vec<SocketAddr> =
-            (host, port).to_socket_addrs().map_err(|error| TcpError::NameUnresolved(error.to_string()))?.collect();
-        let mut last = TcpError::NameUnresolved(format!("{host} has no address"));
-        for address in addresses {
+    fn sleep(&self, ms: u32) {
+        thread::sleep(Duration::from_millis(ms.into()).min(self.until.saturating_duration_since(Instant::now())));
+    }
+
+    fn random(&self, count: u32) -> Vec<u8> {
+        let mut bytes = vec![0; usize::try_from(count.min(4096)).unwrap_or_default()];
+        let read = std::fs::File::open("/dev/urandom").and_then(|mut chance| chance.read_exact(&mut bytes));
+        if read.is_ok() { bytes } else { self.fake.random(count) }
+    }
+
+    fn connect(&self, host: &str, port: u16) -> Result<Box<dyn Connection>, NetworkError> {
+        let mut last = NetworkError::NameUnresolved(format!("{host} has no address"));
+        for address in self.addresses(host, port)? {
             match TcpStream::connect_timeout(&address, left(self.until)?) {
                 Ok(stream) => return Ok(Box::new(NativeConnection { stream, until: self.until })),
                 Err(error) => last = failure(&error),
@@ -95,23 +129,153 @@ impl Host for NativeHost {
         }
         Err(last)
     }
+
+    fn connect_unix(&self, path: &str) -> Result<Box<dyn Connection>, NetworkError> {
+        self.permit(path, 0)?;
+        let stream = UnixStream::connect(path).map_err(|error| failure(&error))?;
+        Ok(Box::new(NativeConnection { stream, until: self.until }))
+    }
+
+    fn connect_udp(&self, host: &str, port: u16) -> Result<Box<dyn Datagrams>, NetworkError> {
+        let addresses = self.addresses(host, port)?;
+        let peer = addresses.first().ok_or_else(|| NetworkError::NameUnresolved(format!("{host} has no address")))?;
+        let any = if peer.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        let socket = UdpSocket::bind(any).map_err(|error| failure(&error))?;
+        socket.connect(peer).map_err(|error| failure(&error))?;
+        Ok(Box::new(NativeDatagrams { socket, until: self.until }))
+    }
+
+    fn resolve(&self, name: &str) -> Result<Vec<String>, NetworkError> {
+        self.fake.resolve(name)
+    }
+
+    fn dns_servers(&self) -> Result<Vec<String>, NetworkError> {
+        self.fake.dns_servers()
+    }
+
+    fn fetch(&self, request: &HttpRequest) -> Result<HttpResponse, NetworkError> {
+        self.fake.fetch(request)
+    }
+
+    fn file_status(&self, path: &str) -> Result<FileStatus, FileError> {
+        self.fake.file_status(path)
+    }
+
+    fn read_file(&self, path: &str, offset: u64, limit: u32) -> Result<Vec<u8>, FileError> {
+        self.fake.read_file(path, offset, limit)
+    }
+
+    fn list_directory(&self, path: &str) -> Result<Vec<String>, FileError> {
+        self.fake.list_directory(path)
+    }
+
+    fn write_file(&self, path: &str, bytes: &[u8], mode: WriteMode) -> Result<(), FileError> {
+        self.fake.write_file(path, bytes, mode)
+    }
+
+    fn remove_file(&self, path: &str) -> Result<(), FileError> {
+        self.fake.remove_file(path)
+    }
+
+    fn environment(&self, name: &str) -> Result<Option<String>, String> {
+        self.fake.environment(name)
+    }
+
+    fn run(&self, command: &str) -> Result<CommandOutput, CommandError> {
+        self.fake.run(command)
+    }
+
+    fn processes(&self) -> Result<ProcessTable, ProcessError> {
+        self.fake.processes()
+    }
+
+    fn service(&self) -> Option<Service> {
+        self.fake.service()
+    }
+
+    fn count(&self, name: &str, labels: &[(&str, &str)], increment: f64) -> Result<(), String> {
+        self.fake.count(name, labels, increment)
+    }
+
+    fn gauge(&self, name: &str, labels: &[(&str, &str)], value: f64) -> Result<(), String> {
+        self.fake.gauge(name, labels, value)
+    }
+
+    fn recall(&self, key: &str) -> Option<Vec<u8>> {
+        self.fake.recall(key)
+    }
+
+    fn keep(&self, key: &str, value: Option<&[u8]>) -> Result<(), String> {
+        self.fake.keep(key, value)
+    }
+
+    fn keep_if(&self, key: &str, expected: Option<&[u8]>, value: Option<&[u8]>) -> Result<bool, String> {
+        self.fake.keep_if(key, expected, value)
+    }
 }
 
-struct NativeConnection {
-    stream: TcpStream,
+/// A stream of the system.
+trait Stream: Read + Write {
+    fn limit_reads(&self, time: Duration) -> std::io::Result<()>;
+    fn limit_writes(&self, time: Duration) -> std::io::Result<()>;
+    fn end(&self) -> std::io::Result<()>;
+}
+
+macro_rules! stream {
+    ($kind:ty) => {
+        impl Stream for $kind {
+            fn limit_reads(&self, time: Duration) -> std::io::Result<()> {
+                self.set_read_timeout(Some(time))
+            }
+
+            fn limit_writes(&self, time: Duration) -> std::io::Result<()> {
+                self.set_write_timeout(Some(time))
+            }
+
+            fn end(&self) -> std::io::Result<()> {
+                self.shutdown(Shutdown::Write)
+            }
+        }
+    };
+}
+
+stream!(TcpStream);
+stream!(UnixStream);
+
+struct NativeConnection<S> {
+    stream: S,
     until: Instant,
 }
 
-impl Connection for NativeConnection {
-    fn write(&mut self, bytes: &[u8]) -> Result<(), TcpError> {
-        self.stream.set_write_timeout(Some(left(self.until)?)).map_err(|error| failure(&error))?;
+struct NativeDatagrams {
+    socket: UdpSocket,
+    until: Instant,
+}
+
+impl Datagrams for NativeDatagrams {
+    fn send(&mut self, datagram: &[u8]) -> Result<(), NetworkError> {
+        self.socket.send(datagram).map(drop).map_err(|error| failure(&error))
+    }
+
+    fn receive(&mut self, limit: u32) -> Result<Vec<u8>, NetworkError> {
+        let mut bytes = vec![0; usize::try_from(limit.min(65_536)).unwrap_or_default()];
+        self.socket.set_read_timeout(Some(left(self.until)?)).map_err(|error| failure(&error))?;
+        let count = self.socket.recv(&mut bytes).map_err(|error| failure(&error))?;
+        bytes.truncate(count);
+        Ok(bytes)
+    }
+}
+
+impl<S: Stream + 'static> Connection for NativeConnection<S> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), NetworkError> {
+        self.stream.limit_writes(left(self.until)?).map_err(|error| failure(&error))?;
         self.stream.write_all(bytes).map_err(|error| failure(&error))
     }
 
-    fn read(&mut self, limit: u32) -> Result<Vec<u8>, TcpError> {
+    fn read(&mut self, limit: u32) -> Result<Vec<u8>, NetworkError> {
         let mut bytes = vec![0; usize::try_from(limit.min(65_536)).unwrap_or_default()];
         loop {
-            self.stream.set_read_timeout(Some(left(self.until)?)).map_err(|error| failure(&error))?;
+            self.stream.limit_reads(left(self.until)?).map_err(|error| failure(&error))?;
             match self.stream.read(&mut bytes) {
                 Ok(count) => {
                     bytes.truncate(count);
@@ -123,15 +287,19 @@ impl Connection for NativeConnection {
         }
     }
 
-    fn shutdown_write(&mut self) -> Result<(), TcpError> {
-        self.stream.shutdown(Shutdown::Write).map_err(|error| failure(&error))
+    fn shutdown_write(&mut self) -> Result<(), NetworkError> {
+        self.stream.end().map_err(|error| failure(&error))
+    }
+
+    fn start_tls(self: Box<Self>, _: &TlsOptions) -> Result<Box<dyn Connection>, NetworkError> {
+        Err(NetworkError::Unsupported("TLS is the sandbox's; try it with hilumc call".to_owned()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::NativeHost;
-    use crate::host::{Host, TcpError};
+    use crate::host::{Host, NetworkError};
     use std::io::{Read, Write};
     use std::net::TcpListener;
     use std::time::Duration;
@@ -147,7 +315,7 @@ mod tests {
             stream.write_all(asked.to_uppercase().as_bytes())
         });
         let host = NativeHost::new(Duration::from_secs(10)).with_grant("127.0.0.1", port);
-        assert!(matches!(host.connect("localhost", port), Err(TcpError::Denied(_))));
+        assert!(matches!(host.connect("localhost", port), Err(NetworkError::Denied(_))));
         let mut connection = host.connect("127.0.0.1", port)?;
         connection.write(b"ping")?;
         connection.shutdown_write()?;
@@ -163,9 +331,9 @@ mod tests {
         let silent = TcpListener::bind("127.0.0.1:0")?;
         let port = silent.local_addr()?.port();
         let host = NativeHost::new(Duration::from_millis(30)).with_grant("127.0.0.1", port);
-        assert_eq!(host.connect("127.0.0.1", port)?.read(1), Err(TcpError::TimedOut));
+        assert_eq!(host.connect("127.0.0.1", port)?.read(1), Err(NetworkError::TimedOut));
         assert_eq!(host.remaining_ms(), 0);
-        assert!(matches!(host.connect("127.0.0.1", port), Err(TcpError::TimedOut)));
+        assert!(matches!(host.connect("127.0.0.1", port), Err(NetworkError::TimedOut)));
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::host::{Connection, Host, TcpError};
+use crate::host::{Connection, Host, NetworkError};
 use crate::settings::{Settings, SettingsError};
 
 /// A host and a port. Shown as `host:port`, an IPv6 address in brackets.
@@ -36,8 +36,8 @@ impl Place {
 
     /// Connects to it.
     ///
-    /// **Errors:** [`TcpError`].
-    pub fn connect(&self, host: &dyn Host) -> Result<Box<dyn Connection>, TcpError> {
+    /// **Errors:** [`NetworkError`].
+    pub fn connect(&self, host: &dyn Host) -> Result<Box<dyn Connection>, NetworkError> {
         host.connect(&self.host, self.port)
     }
 }

@@ -1,5 +1,5 @@
 //! The law of published interfaces: a package never changes. `wit/LOCK` has a line for each, `HASH  PACKAGE`, where the hash is what
-//! `cd wit/FOLDER && sha256sum *.wit | sha256sum` prints in the C locale. A package is a folder of `wit/` with `.wit` files in it.
+//! `cd wit/FOLDER && sha256sum *.wit | sha256sum` prints in the C locale. A package is a folder of `wit/` or `wit/compat/` with `.wit` files in it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,8 @@ pub(super) fn check(root: &Path, files: &[PathBuf]) -> Result<Vec<String>, Strin
     for file in files {
         let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else { continue };
         let is_wit = file.extension().is_some_and(|extension| extension == "wit");
-        if is_wit && folder.parent() == Some(Path::new("wit")) {
+        let packages = [Path::new("wit"), Path::new("wit/compat")];
+        if is_wit && folder.parent().is_some_and(|parent| packages.contains(&parent)) {
             let content = workspace::read(&root.join(file))?;
             folders.entry(folder).or_default().push((name.to_string_lossy().into_owned(), content));
         }

@@ -74,6 +74,7 @@ fn launch_without_service() -> Launch {
         plan: Plan::default(),
         services: Vec::new(),
         plugins: Vec::new(),
+        commands: Vec::new(),
         status: None,
         process: ProcessLaunch::default(),
     }

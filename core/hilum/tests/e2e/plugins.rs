@@ -166,7 +166,8 @@ fn hostile(folder: &Folder, name: &str, check: &str, fields: &str) -> Result<Pat
           (data (i32.const 272) "1.0")
           (data (i32.const 288) "{{}}")
           {fields}
-          (func (export "hilum:probe/probe@0.1.0#describe") (result i32) (i32.const 64))
+          (func (export "hilum:plugin/plugin@0.1.0#describe") (result i32) (i32.const 64))
+          (func (export "hilum:plugin/plugin@0.1.0#check-settings") (param i32 i32) (result i32) (i32.const 240))
           (func (export "hilum:probe/probe@0.1.0#check") (param i32 i32 i32 i32) (result i32) {check}))"#
     );
     let mut module = wat::parse_str(text)?;

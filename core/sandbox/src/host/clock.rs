@@ -1,9 +1,9 @@
 //! `hilum:host/clock`: time, and how much of it the call has left.
 
 use std::sync::LazyLock;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::bindings::clock::Host;
+use crate::bindings::host::clock::Host;
 use crate::host::State;
 
 /// The fixed moment that monotonic time counts from.
@@ -21,5 +21,11 @@ impl Host for State {
 
     fn remaining_ms(&mut self) -> wasmtime::Result<u32> {
         Ok(u32::try_from(self.pace.left().as_millis()).unwrap_or(u32::MAX))
+    }
+
+    async fn sleep(&mut self, ms: u32) -> wasmtime::Result<()> {
+        // Ended early by the call's own time, which is no error of sleeping.
+        let _slept = self.pace.wait(tokio::time::sleep(Duration::from_millis(ms.into()))).await;
+        Ok(())
     }
 }

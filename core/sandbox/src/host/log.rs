@@ -1,6 +1,6 @@
 //! `hilum:host/log`: lines for the operator.
 
-use crate::bindings::log::{Host, Level};
+use crate::bindings::host::log::{Host, Level};
 use crate::host::State;
 
 impl Host for State {

@@ -1,45 +1,112 @@
-//! What guests may import, one file per interface of `hilum:host`, and the state of a call that stands behind it.
+//! What guests may import, one file per interface of `hilum:host` and one for WASI, and the state of a call that stands behind it.
 //!
 //! Two layers guard each: an interface that is not linked here fails the load with its name, and one that is asks the plan's
 //! grants on every use. Host functions never block the thread; each that waits does so through `Pace::wait`, which ends with the
 //! call's time.
 
 mod clock;
+mod command;
+mod environment;
+mod files;
+mod kept;
 mod log;
-pub(crate) mod tcp;
+mod metrics;
+pub(crate) mod network;
+mod processes;
+mod random;
+mod service;
+pub(crate) mod settings;
+mod state;
+#[cfg(feature = "full")]
+pub(crate) mod wasi;
 
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+#[cfg(feature = "full")]
+use std::sync::OnceLock;
 
+use hilum_wire::Subject;
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use wasmtime::{Engine, ResourceLimiter};
 
-use crate::bindings;
+use crate::bindings::host;
 use crate::engine::{self, Target};
-use crate::grant::Endpoint;
+use crate::grant::Grants;
 use crate::text::{MAX_TEXT, clean};
-use crate::ticker::{Lane, Pace, Ticker};
+use crate::ticker::{Pace, SlowLane, Ticker};
+
+pub(crate) use kept::Kept;
 
 /// Engine and linked host functions for one kind of code.
 pub(crate) struct Backend {
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<State>,
+    /// The same with WASI 0.2, made for the first plugin that imports it.
+    #[cfg(feature = "full")]
+    with_wasi: OnceLock<Linker<State>>,
+}
+
+/// Links interfaces of `hilum:host` and names them.
+macro_rules! interfaces {
+    ($($module:ident $name:literal),+ $(,)?) => {
+        /// Interfaces that are linked, for messages.
+        pub(crate) const INTERFACES: &[&str] = &[$(concat!("hilum:host/", $name, "@0.1.0")),+];
+
+        fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+            $(host::$module::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;)+
+            crate::compat::v0_0_1::link(linker)
+        }
+    };
+}
+
+interfaces! {
+    log "log",
+    clock "clock",
+    random "random",
+    settings "settings",
+    service "service",
+    state "state",
+    metrics "metrics",
+    connection "connection",
+    tcp "tcp",
+    unix "unix",
+    tls "tls",
+    udp "udp",
+    dns "dns",
+    http "http",
+    files "files",
+    environment "environment",
+    command "command",
+    processes "processes",
 }
 
 impl Backend {
     fn new(target: Option<Target>) -> wasmtime::Result<Backend> {
         let engine = Engine::new(&engine::config(target)?)?;
         let mut linker = Linker::new(&engine);
-        bindings::log::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
-        bindings::clock::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
-        bindings::tcp::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
-        Ok(Backend { engine, linker })
+        link(&mut linker)?;
+        Ok(Backend {
+            engine,
+            linker,
+            #[cfg(feature = "full")]
+            with_wasi: OnceLock::new(),
+        })
+    }
+
+    /// The linker that has WASI too.
+    ///
+    /// **Errors:** none that depend on input.
+    #[cfg(feature = "full")]
+    pub(crate) fn with_wasi(&self) -> wasmtime::Result<&Linker<State>> {
+        if let Some(linker) = self.with_wasi.get() {
+            return Ok(linker);
+        }
+        let mut linker = self.linker.clone();
+        wasi::link(&mut linker)?;
+        Ok(self.with_wasi.get_or_init(|| linker))
     }
 }
-
-/// Interfaces that are linked, for messages.
-pub(crate) const INTERFACES: [&str; 3] = ["hilum:host/log@0.1.0", "hilum:host/clock@0.1.0", "hilum:host/tcp@0.1.0"];
 
 /// What plugins run on; one for a process.
 pub struct Host {
@@ -47,7 +114,7 @@ pub struct Host {
     #[cfg(feature = "pulley")]
     pulley: Backend,
     pub(crate) ticker: Ticker,
-    pub(crate) lane: Lane,
+    pub(crate) lane: SlowLane,
 }
 
 /// Why there is no host.
@@ -80,7 +147,7 @@ impl Host {
             #[cfg(feature = "pulley")]
             pulley,
             ticker,
-            lane: Lane::new(),
+            lane: SlowLane::default(),
         })
     }
 
@@ -91,6 +158,12 @@ impl Host {
             return Some(&self.pulley);
         }
         (target == Target::native()).then_some(&self.native)
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.ticker.end();
     }
 }
 
@@ -118,31 +191,34 @@ impl std::error::Error for HostError {
     }
 }
 
-/// Takes the log lines of calls: level, and the line already cleaned.
-pub type LogSink = Arc<dyn Fn(&'static str, String) + Send + Sync>;
-
 /// What one call may do and has done: the data of its store.
 pub struct State {
     pub(crate) limits: Limits,
     pub(crate) table: ResourceTable,
-    /// Connections open in `table`.
-    pub(crate) connections: usize,
-    /// What it may connect to.
-    pub(crate) connect: Arc<[Endpoint]>,
+    /// Connections and datagram sockets in `table`.
+    pub(crate) open: usize,
+    /// What it may do.
+    pub(crate) grants: Arc<Grants>,
+    /// What all calls of the plugin share.
+    pub(crate) kept: Arc<Kept>,
     /// How it shares the thread, and until when.
     pub(crate) pace: Pace,
-    /// Where its log lines go.
-    pub(crate) log: LogSink,
+    /// What it was told, as JSON; read when asked for.
+    pub(crate) settings: settings::Given,
+    /// What it is about.
+    pub(crate) subject: Option<Subject>,
     /// Log lines it has written.
     pub(crate) logged: u32,
+    /// What it asked for that is not granted.
+    pub(crate) denied: u32,
+    /// What WASI keeps, for guests that import it.
+    #[cfg(feature = "full")]
+    pub(crate) wasi: Option<Box<wasi::Wasi>>,
 }
 
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("State")
-            .field("limits", &self.limits)
-            .field("connections", &self.connections)
-            .finish_non_exhaustive()
+        f.debug_struct("State").field("limits", &self.limits).field("open", &self.open).finish_non_exhaustive()
     }
 }
 
@@ -150,9 +226,26 @@ impl State {
     /// Writes a log line, cleaned and cut, if the call has not had its share yet.
     pub(crate) fn say(&mut self, level: &'static str, line: &str) {
         if self.logged < MAX_LINES {
-            (self.log)(level, clean(line, MAX_TEXT));
+            self.kept.uplink.log(level, clean(line, MAX_TEXT));
         }
         self.logged = self.logged.saturating_add(1);
+    }
+
+    /// Notes that the call asked for something that is not granted, and tells the operator.
+    pub(crate) fn deny(&mut self, why: &str) {
+        self.denied = self.denied.saturating_add(1);
+        self.say("warn", &format!("denied: {why}"));
+    }
+}
+
+impl State {
+    /// How often it asked for what is not granted.
+    pub(crate) fn denied(&self) -> u32 {
+        #[cfg(feature = "full")]
+        let by_wasi = self.wasi.as_ref().map_or(0, |wasi| wasi.denied());
+        #[cfg(not(feature = "full"))]
+        let by_wasi = 0;
+        self.denied.saturating_add(by_wasi)
     }
 }
 
@@ -161,7 +254,8 @@ impl Drop for State {
     fn drop(&mut self) {
         let more = self.logged.saturating_sub(MAX_LINES);
         if more > 0 {
-            (self.log)("warn", format!("{more} more log lines of this call dropped; the limit is {MAX_LINES} a call"));
+            let line = format!("{more} more log lines of this call dropped; the limit is {MAX_LINES} a call");
+            self.kept.uplink.log("warn", line);
         }
     }
 }

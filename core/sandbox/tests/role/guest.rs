@@ -18,6 +18,8 @@ pub(crate) struct Guest {
     pub(crate) fields: &'static str,
     /// Body of `describe`, which leaves the address of a description.
     pub(crate) describe: &'static str,
+    /// Whether it is made for the packages of version 0.0.1.
+    pub(crate) first: bool,
     /// Body of `check`, which leaves the address of an outcome; its parameters are `$settings`, `$len`, `$timeout`, `$attempt`.
     pub(crate) check: &'static str,
 }
@@ -51,7 +53,7 @@ pub(crate) const SPIN: &str = "(loop $again (br $again)) (unreachable)";
 impl Guest {
     /// One that is well behaved but for its `check`.
     pub(crate) const fn checking(check: &'static str) -> Guest {
-        Guest { pages: 1, fields: "", describe: DESCRIBE, check }
+        Guest { pages: 1, fields: "", describe: DESCRIBE, first: false, check }
     }
 
     pub(crate) const fn with_fields(self, fields: &'static str) -> Guest {
@@ -62,18 +64,34 @@ impl Guest {
         Guest { pages, ..self }
     }
 
+    /// The same for the packages of version 0.0.1.
+    pub(crate) const fn of_the_first_packages(self) -> Guest {
+        Guest { first: true, ..self }
+    }
+
     pub(crate) const fn describing(describe: &'static str) -> Guest {
-        Guest { pages: 1, fields: "", describe, check: PASS }
+        Guest { pages: 1, fields: "", describe, first: false, check: PASS }
     }
 
     fn text(&self) -> String {
-        let Guest { pages, fields, describe, check } = self;
+        let Guest { pages, fields, describe, first, check } = self;
+        let (version, connection, plugin) = if *first {
+            ("0.0.1", "tcp@0.0.1", "probe/probe@0.0.1")
+        } else {
+            ("0.1.0", "connection@0.1.0", "plugin/plugin@0.1.0")
+        };
+        // No problem with any settings.
+        let judge = if *first {
+            ""
+        } else {
+            r#"(func (export "hilum:plugin/plugin@0.1.0#check-settings") (param i32 i32) (result i32) (i32.const 240))"#
+        };
         format!(
             r#"(module
-              (import "hilum:host/log@0.1.0" "write" (func $log (param i32 i32 i32)))
-              (import "hilum:host/clock@0.1.0" "remaining-ms" (func $remaining (result i32)))
-              (import "hilum:host/tcp@0.1.0" "connect" (func $connect (param i32 i32 i32 i32)))
-              (import "hilum:host/tcp@0.1.0" "[method]connection.read" (func $read (param i32 i32 i32)))
+              (import "hilum:host/log@{version}" "write" (func $log (param i32 i32 i32)))
+              (import "hilum:host/clock@{version}" "remaining-ms" (func $remaining (result i32)))
+              (import "hilum:host/tcp@{version}" "connect" (func $connect (param i32 i32 i32 i32)))
+              (import "hilum:host/{connection}" "[method]connection.read" (func $read (param i32 i32 i32)))
               (memory (export "memory") {pages})
               (global $free (mut i32) (i32.const 32768))
               (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
@@ -86,8 +104,9 @@ impl Guest {
               (data (i32.const 272) "1.0")
               (data (i32.const 288) "{{}}")
               {fields}
-              (func $describe (export "hilum:probe/probe@0.1.0#describe") (result i32) {describe})
-              (func $check (export "hilum:probe/probe@0.1.0#check")
+              {judge}
+              (func $describe (export "hilum:{plugin}#describe") (result i32) {describe})
+              (func $check (export "hilum:probe/probe@{version}#check")
                 (param $settings i32) (param $len i32) (param $timeout i32) (param $attempt i32) (result i32) {check}))"#
         )
     }
@@ -95,7 +114,8 @@ impl Guest {
     /// The guest as a component.
     pub(crate) fn component(&self) -> Vec<u8> {
         let mut resolve = Resolve::default();
-        let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit/probe");
+        let folder = if self.first { "../../wit/compat/probe-0.0.1" } else { "../../wit/probe" };
+        let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
         let (package, _) = resolve.push_path(wit).unwrap();
         let world = resolve.select_world(&[package], Some("probe-plugin")).unwrap();
         let mut module = wat::parse_str(self.text()).unwrap_or_else(|error| panic!("{error}"));

@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use hilum_sandbox::engine::{Target, VERSION};
 use hilum_sandbox::load::{MAX_FILE, digest};
-use hilum_wire::{Answer, LoadFailure, PluginInfo};
+use hilum_wire::{Answer, FromSandbox, LoadFailure, PluginInfo, ToSandbox};
 
 use crate::guest::{CONNECT, ECHO, Guest, PASS, SPIN, component};
 use crate::worker::{MEMORY, Worker, scratch};
@@ -33,7 +33,10 @@ fn assert_refused(failure: &LoadFailure, kind: &str, said: &[&str]) {
 fn a_pinned_plugin_says_what_it_is_and_answers() {
     let mut worker = Worker::start();
     let info = worker.load_bytes(0, &GOOD.compiled(), &[]).unwrap();
-    assert_eq!(info, PluginInfo { name: "guest".to_owned(), version: "1.0".to_owned() });
+    assert_eq!(
+        info,
+        PluginInfo { name: "guest".to_owned(), version: "1.0".to_owned(), kinds: vec!["probe".to_owned()] }
+    );
     assert_eq!(worker.ask("{}", 1000).0, Answer::Pass);
 }
 
@@ -131,25 +134,63 @@ fn code_for_another_machine_version_or_cut_short_is_refused() {
 }
 
 #[test]
+fn a_plugin_made_for_the_first_packages_works_as_it_did() {
+    let mut worker = Worker::start();
+    let old = Guest::checking(CONNECT).of_the_first_packages();
+    let info = worker.load_bytes(0, &old.compiled(), &["127.0.0.1:*"]).unwrap();
+    assert_eq!(
+        info,
+        PluginInfo { name: "guest".to_owned(), version: "1.0".to_owned(), kinds: vec!["probe".to_owned()] }
+    );
+    // Its errors are numbered as they were: denied, invalid, refused.
+    assert_eq!(worker.ask("127.0.0.2", 1000).0, Answer::Fail("e0".to_owned()));
+    assert_eq!(worker.ask("a b", 1000).0, Answer::Fail("e1".to_owned()));
+    assert_eq!(worker.ask("127.0.0.1", 1000).0, Answer::Fail("e3".to_owned()));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = u64::from(listener.local_addr().unwrap().port());
+    assert!(matches!(worker.ask("127.0.0.1", port).0, Answer::Fail(said) if said.starts_with('c')));
+    assert_eq!(worker.judge(0, "{}"), Answer::Judged(Vec::new()));
+    worker.load(Guest::checking(ECHO).of_the_first_packages());
+    assert_eq!(worker.ask("echo", 1000).0, Answer::Fail("echo".to_owned()));
+}
+
+#[test]
+fn nothing_is_loaded_after_the_seal() {
+    let mut worker = Worker::start();
+    worker.load(Guest::checking(ECHO));
+    worker.send(&ToSandbox::Seal);
+    let FromSandbox::Sealed { refused } = worker.receive() else { panic!("not sealed") };
+    // What an old kernel lacks is said; this is for those that have it all.
+    assert!(refused.iter().all(|what| what.starts_with("landlock")), "{refused:?}");
+    assert_eq!(worker.ask("still there", 1000).0, Answer::Fail("still there".to_owned()));
+    let failure = worker.load_bytes(1, &GOOD.compiled(), &[]).unwrap_err();
+    assert_eq!(failure.kind, "sealed");
+}
+
+#[test]
 fn imports_that_are_not_there_are_named() {
     let wasi = r#"(component
-        (import "wasi:io/poll@0.2.9" (instance (export "nap" (func))))
-        (import "wasi:random/random@0.2.0" (instance (export "get" (func)))))"#;
+        (import "wasi:nn/tensor@0.2.0-rc" (instance (export "nap" (func))))
+        (import "wasi:random/random@0.3.0" (instance (export "get" (func)))))"#;
     let failure = refusal(&component(wasi));
-    assert_refused(&failure, "import", &["wasi:io/poll@0.2.9, wasi:random/random@0.2.0", "hilum:host/tcp@0.1.0"]);
+    assert_refused(
+        &failure,
+        "import",
+        &["wasi:nn/tensor@0.2.0-rc, wasi:random/random@0.3.0", "hilum:host/tcp@0.1.0", "and WASI 0.2"],
+    );
 
     let other =
         r#"(component (import "hilum:host/clock@0.1.0" (instance (export "remaining-ms" (func (result string))))))"#;
     assert_refused(&refusal(&component(other)), "import", &["remaining-ms", "build it against the WIT packages"]);
 
-    assert_refused(&refusal(&component("(component)")), "incompatible", &["does not export hilum:probe/probe@0.1.0"]);
+    assert_refused(&refusal(&component("(component)")), "incompatible", &["does not export hilum:plugin/plugin@0.1.0"]);
 }
 
 #[test]
 fn grants_that_cannot_be_understood_are_refused_not_ignored() {
     let mut worker = Worker::start();
     let failure = worker.load_bytes(0, &GOOD.compiled(), &["127.0.0.1:80", "db"]).unwrap_err();
-    assert_refused(&failure, "import", &["\"db\" is not host:port", "127.0.0.1:8080"]);
+    assert_refused(&failure, "grant", &["\"db\" is not a place", "127.0.0.1:8080"]);
 }
 
 #[test]
@@ -201,7 +242,7 @@ fn a_plugin_that_is_loaded_again_has_its_new_grants_only() {
     let bytes = Guest::checking(CONNECT).compiled();
     worker.load_bytes(0, &bytes, &["127.0.0.1:1000"]).unwrap();
     // Port 1000 is the timeout; nobody listens there: case 3, refused.
-    assert_eq!(worker.ask("127.0.0.1", 1000).0, Answer::Fail("e3".to_owned()));
+    assert_eq!(worker.ask("127.0.0.1", 1000).0, Answer::Fail("e4".to_owned()));
     worker.load_bytes(0, &bytes, &[]).unwrap();
     assert_eq!(worker.ask("127.0.0.1", 1000).0, Answer::Fail("e0".to_owned()));
     assert!(worker.load_bytes(0, b"x", &[]).is_err());
@@ -221,7 +262,7 @@ fn nothing_but_the_channel_is_needed() {
         worker.load(Guest::checking(SPIN));
         assert!(matches!(worker.ask("", 50).0, Answer::Broken { kind, .. } if kind == "deadline"));
         worker.load_granted(Guest::checking(CONNECT), &["localhost:1000"]);
-        assert_eq!(worker.ask("localhost", 1000).0, Answer::Fail("e3".to_owned()));
+        assert_eq!(worker.ask("localhost", 1000).0, Answer::Fail("e4".to_owned()));
         assert!(worker.hang_up().success());
     }
     fs::remove_dir(&root).unwrap();

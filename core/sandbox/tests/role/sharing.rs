@@ -66,7 +66,7 @@ fn more_calls_than_the_limit_are_answered_at_once() {
         worker.call(id, 0, "", 60_000);
     }
     let (answer, _) = worker.ask("", 1000);
-    assert!(matches!(&answer, Answer::Unknown(why) if why.contains("256 probe calls are running")), "{answer:?}");
+    assert!(matches!(&answer, Answer::Unknown(why) if why.contains("256 plugin calls are running")), "{answer:?}");
     for id in 0..256 {
         worker.send(&ToSandbox::Cancel { id });
     }

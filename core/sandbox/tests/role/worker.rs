@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use hilum_sandbox::load::digest;
 use hilum_sys::channel::Channel;
-use hilum_wire::{Answer, FromSandbox, Grants, LoadFailure, MAX_FRAME, PluginInfo, ToSandbox, VERSION, decode, encode};
+use hilum_wire::{
+    Answer, Ask, FromSandbox, Grants, LoadFailure, MAX_FRAME, PluginInfo, ToSandbox, VERSION, decode, encode,
+};
 
 use crate::guest::Guest;
 
@@ -91,8 +93,12 @@ impl Worker {
 
     pub(crate) fn send_raw(&self, frame: &[u8], file: Option<&File>) {
         let descriptors: Vec<_> = file.iter().map(AsFd::as_fd).collect();
+        self.send_with(frame, &descriptors);
+    }
+
+    fn send_with(&self, frame: &[u8], descriptors: &[BorrowedFd<'_>]) {
         let channel = self.channel.as_ref().unwrap();
-        while let Err(error) = channel.send(frame, &descriptors) {
+        while let Err(error) = channel.send(frame, descriptors) {
             assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}");
             std::thread::yield_now();
         }
@@ -143,9 +149,22 @@ impl Worker {
         memory: u64,
         connect: &[&str],
     ) -> Result<PluginInfo, LoadFailure> {
-        let grants = Grants { connect: connect.iter().map(ToString::to_string).collect() };
-        let load = ToSandbox::Load { plugin, name: "trial".to_owned(), sha256, memory, grants };
-        self.send_raw(&encode(&load).unwrap(), file);
+        let grants = Grants { connect: connect.iter().map(ToString::to_string).collect(), ..Grants::default() };
+        let descriptors: Vec<_> = file.iter().map(AsFd::as_fd).collect();
+        self.order(plugin, sha256, memory, grants, &descriptors)
+    }
+
+    /// Has a plugin loaded with `grants`; `descriptors` are its file's and those of the granted files.
+    pub(crate) fn order(
+        &mut self,
+        plugin: u16,
+        sha256: Option<String>,
+        memory: u64,
+        grants: Grants,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<PluginInfo, LoadFailure> {
+        let load = ToSandbox::Load { plugin, name: "trial".to_owned(), sha256, part: None, memory, grants };
+        self.send_with(&encode(&load).unwrap(), descriptors);
         match self.receive() {
             FromSandbox::Loaded { plugin: loaded, info } if loaded == plugin => Ok(info),
             FromSandbox::LoadFailed { plugin: refused, failure } if refused == plugin => Err(failure),
@@ -163,7 +182,18 @@ impl Worker {
     }
 
     pub(crate) fn call(&self, id: u64, plugin: u16, settings: &str, timeout_ms: u64) {
-        self.send(&ToSandbox::Call { id, plugin, settings: settings.to_owned(), timeout_ms, attempt: 1 });
+        let ask = Ask::Check { settings: settings.to_owned(), attempt: 1 };
+        self.send(&ToSandbox::Call { id, plugin, ask, timeout_ms, service: None });
+    }
+
+    /// Has `settings` judged by a plugin.
+    pub(crate) fn judge(&mut self, plugin: u16, settings: &str) -> Answer {
+        let ask = Ask::CheckSettings { settings: settings.to_owned() };
+        self.send(&ToSandbox::Call { id: 1, plugin, ask, timeout_ms: 1000, service: None });
+        match self.receive() {
+            FromSandbox::Answered { id: 1, answer, .. } => answer,
+            other => panic!("{other:?}"),
+        }
     }
 
     /// Calls plugin 0 and waits for the answer; with how long it took by the worker's clock.
@@ -172,7 +202,7 @@ impl Worker {
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         self.call(id, 0, settings, timeout_ms);
         match self.receive() {
-            FromSandbox::Answered { id: answered, answer, took_us } if answered == id => {
+            FromSandbox::Answered { id: answered, answer, took_us, .. } if answered == id => {
                 (answer, Duration::from_micros(took_us))
             }
             other => panic!("{other:?}"),

@@ -4,7 +4,7 @@
 //! no escaping). A series appears once: what the same labels are reported for twice is left out the second time, for one duplicate makes a
 //! reader refuse the whole page.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hilum_wire::{Mode, PluginState, ProbeReport};
 
@@ -80,6 +80,11 @@ pub(crate) fn everything(view: View<'_>, traffic: &Traffic, format: Format) -> S
     for plugin in &overview.plugins {
         page.sample(&[("plugin", &plugin.name)], plugin.broken);
     }
+    page.counter("hilum_plugin_denied", "Times the plugin asked for what the plan does not grant.");
+    for plugin in &overview.plugins {
+        page.sample(&[("plugin", &plugin.name)], plugin.denied);
+    }
+    write_series(&mut page, view);
 
     let roles: BTreeSet<&str> = overview.workers.iter().map(|worker| worker.role.as_str()).collect();
     let of_role = |role| overview.workers.iter().filter(move |worker| worker.role == role);
@@ -112,6 +117,30 @@ pub(crate) fn everything(view: View<'_>, traffic: &Traffic, format: Format) -> S
     page.counter("hilum_http_accept_errors", "Failures to accept a connection since this worker began.");
     page.sample(&[], traffic.accept_errors);
     page.finish()
+}
+
+/// What plugins measured. Two plugins may use one name; where one counts and the other does not, the first is shown.
+fn write_series(page: &mut Page, view: View<'_>) {
+    let mut families: BTreeMap<&str, (bool, Vec<_>)> = BTreeMap::new();
+    for (plugin, series) in view.series() {
+        let (counter, samples) = families.entry(&series.name).or_insert((series.counter, Vec::new()));
+        if *counter == series.counter {
+            samples.push((plugin, series));
+        }
+    }
+    for (name, (counter, samples)) in families {
+        let name = format!("hilum_plugin_metric_{name}");
+        if counter {
+            page.counter(&name, "Counted by plugins.");
+        } else {
+            page.gauge(&name, "Measured by plugins.");
+        }
+        for (plugin, series) in samples {
+            let own = series.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+            let labels: Vec<_> = std::iter::once(("plugin", plugin)).chain(own).collect();
+            page.sample(&labels, series.value);
+        }
+    }
 }
 
 /// Metrics of one service.
@@ -197,28 +226,28 @@ fn write_services(page: &mut Page, services: &[Labelled<'_>]) {
 struct Page {
     format: Format,
     out: String,
-    series: &'static str,
+    series: String,
     suffix: &'static str,
     written: BTreeSet<String>,
 }
 
 impl Page {
     fn new(format: Format) -> Page {
-        Page { format, out: String::new(), series: "", suffix: "", written: BTreeSet::new() }
+        Page { format, out: String::new(), series: String::new(), suffix: "", written: BTreeSet::new() }
     }
 
-    fn gauge(&mut self, name: &'static str, help: &str) {
+    fn gauge(&mut self, name: &str, help: &str) {
         self.begin(name, "", "", "gauge", help);
     }
 
-    fn counter(&mut self, name: &'static str, help: &str) {
+    fn counter(&mut self, name: &str, help: &str) {
         let family = if self.format == Format::OpenMetrics { "" } else { "_total" };
         self.begin(name, family, "_total", "counter", help);
     }
 
-    fn begin(&mut self, name: &'static str, family: &str, suffix: &'static str, kind: &str, help: &str) {
+    fn begin(&mut self, name: &str, family: &str, suffix: &'static str, kind: &str, help: &str) {
         self.out.push_str(&format!("# HELP {name}{family} {help}\n# TYPE {name}{family} {kind}\n"));
-        self.series = name;
+        self.series = name.to_owned();
         self.suffix = suffix;
         self.written.clear();
     }
@@ -281,6 +310,10 @@ mod tests {
             "hilum_probe_passing{service=\"web\",probe=\"http\",kind=\"readiness\"} 0",
             "hilum_probe_duration_seconds{service=\"web\",probe=\"http\",kind=\"readiness\"} 0.00125",
             "hilum_plugin_state{plugin=\"probe-http\",state=\"quarantined\"} 1",
+            "hilum_plugin_denied_total{plugin=\"probe-http\"} 2",
+            "# TYPE hilum_plugin_metric_asked_total counter",
+            "hilum_plugin_metric_asked_total{plugin=\"probe-http\",of=\"a\\\"b\"} 7",
+            "hilum_plugin_metric_depth{plugin=\"probe-http\"} 0.5",
             "hilum_workers{role=\"sandbox\"} 1",
             "hilum_workers_replaced_total{role=\"sandbox\"} 3",
             "hilum_http_responses_total{code=\"200\"} 1",

@@ -1,7 +1,7 @@
 //! A snapshot with one of everything, for the tests of the renderers.
 
 use hilum_wire::{
-    ExitReport, Mode, Overview, PluginReport, PluginState, ProbeReport, RunReport, ServiceReport, WorkerReport,
+    ExitReport, Mode, Overview, PluginReport, PluginState, ProbeReport, RunReport, Series, ServiceReport, WorkerReport,
 };
 
 use crate::snapshot::Snapshot;
@@ -26,6 +26,8 @@ pub(super) fn snapshot() -> Snapshot {
             message: "trapped three times in a row".into(),
             calls: 9,
             broken: 3,
+            denied: 2,
+            kinds: vec!["probe".into()],
         }],
         workers: vec![
             WorkerReport { role: "status".into(), pid: Some(2), replaced: 0, refused: Vec::new() },
@@ -39,6 +41,11 @@ pub(super) fn snapshot() -> Snapshot {
         ],
         ..Overview::default()
     }));
+    let counted =
+        Series { name: "asked".into(), labels: vec![("of".into(), "a\"b".into())], counter: true, value: 7.0 };
+    let other_kind = Series { counter: false, ..counted.clone() };
+    let measured = Series { name: "depth".into(), value: 0.5, ..Series::default() };
+    snapshot.set_series(0, vec![counted, other_kind, measured]);
     let killed = ExitReport { code: 137, signal: Some("SIGKILL".into()), cause: Some("probe live".into()) };
     snapshot.set_service(
         0,

@@ -37,6 +37,8 @@ pub(crate) fn document(view: View<'_>, traffic: &Traffic, now: u64) -> String {
                 json.key("message").string(&plugin.message);
                 json.key("calls").number(plugin.calls);
                 json.key("broken").number(plugin.broken);
+                json.key("denied").number(plugin.denied);
+                json.key("kinds").array(&plugin.kinds, |json, kind| json.string(kind));
             });
         });
         json.key("workers").array(&overview.workers, |json, worker| {

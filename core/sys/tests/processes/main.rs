@@ -2,6 +2,7 @@
 //! roles that the cases need on the other side.
 
 mod crash;
+mod sealed;
 mod signals;
 mod spawn;
 mod terminal;
@@ -46,7 +47,7 @@ fn main() -> ExitCode {
 }
 
 fn cases() -> impl Iterator<Item = &'static Case> {
-    [spawn::CASES, signals::CASES, terminal::CASES, crash::CASES, worker::CASES].into_iter().flatten()
+    [spawn::CASES, signals::CASES, terminal::CASES, crash::CASES, worker::CASES, sealed::CASES].into_iter().flatten()
 }
 
 fn list() -> Outcome {
@@ -94,6 +95,7 @@ fn role(name: &str, rest: &[&str]) -> Outcome {
         "crasher" => crash::crasher(rest),
         "service" => crash::service(rest),
         "confined" => worker::confined(),
+        "sealed" => sealed::sealed(rest),
         "activated" => worker::activated(),
         _ => Err(format!("no role {name}").into()),
     }

@@ -1,4 +1,4 @@
-//! Finds what compiles a crate for `wasm32-unknown-unknown` on this machine, and uses it.
+//! Rust: finds what compiles a crate for `wasm32-unknown-unknown` on this machine, and uses it.
 //!
 //! Two provisions: a standard library that is installed for the target (`rustup target add`), or one that is built from source because
 //! the compiler came with it (`rust-src`, Debian's `rust-web-src`). Both are looked for in the toolchain on the path and in the system's own.
@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use super::{Binary, Made};
 use crate::failure::Failure;
 
 const TARGET: &str = "wasm32-unknown-unknown";
@@ -26,22 +27,12 @@ const PROFILE: [&str; 5] = [
 
 /// A way to build guests.
 #[derive(Debug)]
-pub(crate) struct Toolchain {
+pub(super) struct Toolchain {
     cargo: &'static str,
     rustc: &'static str,
     sysroot: PathBuf,
     /// Whether the standard library is built along.
     from_source: bool,
-}
-
-/// What a build left.
-#[derive(Debug)]
-pub(crate) struct Made {
-    /// The package's name.
-    pub(crate) name: String,
-    /// The core module.
-    pub(crate) module: PathBuf,
-    pub(crate) target_directory: PathBuf,
 }
 
 impl fmt::Display for Toolchain {
@@ -53,7 +44,7 @@ impl fmt::Display for Toolchain {
 
 impl Toolchain {
     /// The first of the known toolchains that can.
-    pub(crate) fn find() -> Result<Toolchain, Failure> {
+    pub(super) fn find() -> Result<Toolchain, Failure> {
         let known = [("cargo", "rustc"), ("/usr/bin/cargo", "/usr/bin/rustc")];
         let mut found = Vec::new();
         for (cargo, rustc) in known {
@@ -92,14 +83,8 @@ impl Toolchain {
     }
 
     /// Builds the crate in `folder` as a core module.
-    pub(crate) fn build(&self, folder: &Path) -> Result<Made, Failure> {
+    pub(super) fn build(&self, folder: &Path) -> Result<Made, Failure> {
         let manifest = folder.join("Cargo.toml");
-        if !manifest.is_file() {
-            return Err(Failure::new(format!(
-                "cannot build {}: there is no Cargo.toml; name a plugin's folder",
-                folder.display()
-            )));
-        }
         let manifest = manifest.canonicalize().map_err(|error| Failure::file("find", &manifest, &error))?;
         let mut metadata = self.cargo();
         metadata.args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"]).arg(&manifest);
@@ -128,7 +113,8 @@ impl Toolchain {
                 manifest.display()
             ))
         })?;
-        Ok(Made { name, module, target_directory })
+        let module = fs::read(&module).map_err(|error| Failure::file("read", &module, &error))?;
+        Ok(Made { name, binary: Binary::Module(module), out: target_directory.join("plugins") })
     }
 
     /// Paths of this machine that would end up in panic messages are written as if everything lived in one place, so that the same
@@ -159,16 +145,7 @@ impl Toolchain {
 
     /// Runs to the end and returns standard output; diagnostics go to the user's terminal as they come.
     fn run(&self, command: &mut Command) -> Result<Vec<u8>, Failure> {
-        let output = command
-            .stdin(Stdio::null())
-            .stderr(Stdio::inherit())
-            .output()
-            .map_err(|error| Failure::new(format!("cannot run {}: {error}", self.cargo)))?;
-        if output.status.success() {
-            Ok(output.stdout)
-        } else {
-            Err(Failure::new(format!("cargo ended with {} (used: {self})", output.status)))
-        }
+        super::run(command, &format!("used: {self}"))
     }
 }
 

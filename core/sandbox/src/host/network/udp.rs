@@ -1,0 +1,83 @@
+//! `hilum:host/udp`.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use tokio::net::UdpSocket;
+use wasmtime::component::Resource;
+
+use super::{Error, MAX_READ, flatten};
+use crate::bindings::host::udp::{Host, HostSocket};
+use crate::grant::Transport;
+use crate::host::State;
+
+/// Longest datagram. **Units:** bytes. **Source:** udp(7): 64 KiB less both headers.
+const MAX_DATAGRAM: usize = 65_507;
+
+/// A socket with one peer.
+#[derive(Debug)]
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct Socket {
+    socket: UdpSocket,
+}
+
+/// A socket that talks to the first of `peers`.
+async fn open(peers: Vec<SocketAddr>) -> Result<UdpSocket, Error> {
+    let peer = peers.first().ok_or_else(|| Error::NameUnresolved("it has no address".to_owned()))?;
+    let any: SocketAddr = match peer {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = UdpSocket::bind(any).await?;
+    socket.connect(peer).await?;
+    Ok(socket)
+}
+
+impl Host for State {
+    async fn connect(&mut self, host: String, port: u16) -> wasmtime::Result<Result<Resource<Socket>, Error>> {
+        let dialer = self.dialer();
+        let room = self.room();
+        let opened = self.pace.wait(async {
+            room?;
+            open(dialer.find(Transport::Udp, &host, port).await?).await
+        });
+        let opened = flatten(opened.await);
+        match self.report(opened) {
+            Ok(socket) => {
+                let socket = self.table.push(Socket { socket })?;
+                self.open += 1;
+                Ok(Ok(socket))
+            }
+            Err(error) => Ok(Err(error)),
+        }
+    }
+}
+
+impl HostSocket for State {
+    async fn send(&mut self, this: Resource<Socket>, datagram: Vec<u8>) -> wasmtime::Result<Result<(), Error>> {
+        let socket = &self.table.get(&this)?.socket;
+        if datagram.len() > MAX_DATAGRAM {
+            let story = format!("a datagram of {} bytes is longer than {MAX_DATAGRAM}", datagram.len());
+            return Ok(Err(Error::Invalid(story)));
+        }
+        Ok(flatten(self.pace.wait(socket.send(&datagram)).await).map(drop))
+    }
+
+    async fn receive(&mut self, this: Resource<Socket>, limit: u32) -> wasmtime::Result<Result<Vec<u8>, Error>> {
+        let socket = &self.table.get(&this)?.socket;
+        let limit = usize::try_from(limit).unwrap_or(MAX_READ).min(MAX_READ);
+        let received = self.pace.wait(async {
+            socket.readable().await?;
+            let mut bytes = vec![0; limit];
+            let count = socket.recv(&mut bytes).await?;
+            bytes.truncate(count);
+            Ok::<_, std::io::Error>(bytes)
+        });
+        Ok(flatten(received.await))
+    }
+
+    async fn drop(&mut self, this: Resource<Socket>) -> wasmtime::Result<()> {
+        self.table.delete(this)?;
+        self.open = self.open.saturating_sub(1);
+        Ok(())
+    }
+}
