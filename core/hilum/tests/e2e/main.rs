@@ -9,6 +9,7 @@ mod crash;
 mod exit_codes;
 mod hostile_environment;
 mod personalities;
+mod platform;
 mod plugins;
 mod reaping;
 mod run_mode;

@@ -14,7 +14,7 @@ use crate::status_load::{is_within_twice, median};
 const TERM: u8 = 15;
 
 /// A precompiled plugin of the project: from the folder `HILUM_PLUGINS` names, or where xtask leaves it.
-fn plugin(name: &str) -> Result<PathBuf, Failure> {
+pub(crate) fn plugin(name: &str) -> Result<PathBuf, Failure> {
     let folder =
         std::env::var("HILUM_PLUGINS").map_or_else(|_| program::root().join("target/dist/plugins"), PathBuf::from);
     let file = folder.join(format!("{name}.{}.cwasm", std::env::consts::ARCH));
@@ -35,7 +35,7 @@ fn free_port() -> Result<u16, Failure> {
 }
 
 /// The plan's part about a plugin.
-fn plugin_table(name: &str, file: &Path, extra: &str) -> String {
+pub(crate) fn plugin_table(name: &str, file: &Path, extra: &str) -> String {
     format!("[plugin.{name}]\npath = \"{}\"\nsha256 = \"{}\"\n{extra}\n", file.display(), digest(file))
 }
 
