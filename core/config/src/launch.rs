@@ -124,6 +124,8 @@ pub struct PluginLaunch {
     pub name: String,
     /// The precompiled component.
     pub path: PathBuf,
+    /// Where in hilum's own executable it is, if it is bundled and the plan names no other place.
+    pub bundled: Option<Bundled>,
     /// Pinned digest, 64 lower-case hexadecimal digits.
     pub sha256: Option<String>,
     /// Cap of each instance's linear memory. **Units:** bytes.
@@ -134,6 +136,17 @@ pub struct PluginLaunch {
     pub own_worker: bool,
     /// Where the plan begins to speak of it.
     pub place: Place,
+}
+
+/// A plugin in hilum's own executable.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Bundled {
+    /// Where it begins. **Units:** bytes.
+    pub offset: u64,
+    /// Its length. **Units:** bytes.
+    pub len: u64,
+    /// Its digest, 64 lower-case hexadecimal digits.
+    pub sha256: String,
 }
 
 /// What a plugin may do.

@@ -25,7 +25,7 @@ mod words;
 pub use diagnose::{Diagnostic, Mistake};
 pub use launch::*;
 pub use reference::reference;
-pub use resolve::{MAX_PLAN, Resolved, load};
+pub use resolve::{MAX_PLAN, Resolved, default_plugin_path, load};
 pub use signal::{parse_signal, signal_name};
 pub use unit::{format_duration, format_size, parse_duration, parse_size};
 

@@ -403,7 +403,7 @@ pub(crate) static PLUGIN: Schema = Schema {
         key(
             "path",
             Shape::Path,
-            Absent::Otherwise("`/plugins/NAME.cwasm`"),
+            Absent::Otherwise("bundled with hilum, or `/plugins/NAME.cwasm`"),
             "The precompiled component. A relative path begins at the plan file's directory.",
         ),
         key(

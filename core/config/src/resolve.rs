@@ -45,6 +45,12 @@ impl Resolved {
     }
 }
 
+/// Where a plugin is looked for whose plan gives no path.
+#[must_use]
+pub fn default_plugin_path(name: &str) -> String {
+    format!("{PLUGIN_FOLDER}/{name}.cwasm")
+}
+
 /// Reads a plan. `origin` names the file in messages, and relative plugin paths begin at its directory; `environment`
 /// looks up what `${NAME}` stands for.
 ///
@@ -587,7 +593,7 @@ impl Resolver {
 
     fn plugin(&mut self, context: &Context<'_>, field: &Field, directory: &Path) -> PluginLaunch {
         let view = View::new(&raw::PLUGIN, field.table(), &["plugin", &field.name]);
-        let default = format!("{PLUGIN_FOLDER}/{}.cwasm", field.name);
+        let default = default_plugin_path(&field.name);
         let path = match self.pick_or(&view, "path", Datum::Text(default), "default").datum {
             Datum::Text(path) => directory.join(path),
             _ => PathBuf::new(),
@@ -626,7 +632,7 @@ impl Resolver {
             processes: self.pick(&allow, "processes").datum == Datum::Flag(true),
         };
         let place = self.place(field.at);
-        PluginLaunch { name: field.name.clone(), path, sha256, memory, allow, own_worker, place }
+        PluginLaunch { name: field.name.clone(), path, bundled: None, sha256, memory, allow, own_worker, place }
     }
 
     fn command(&mut self, context: &Context<'_>, field: &Field) -> CommandLaunch {
@@ -906,6 +912,7 @@ mod tests {
                 PluginLaunch {
                     name: String::from("a"),
                     path: PathBuf::from("/etc/plugins/a.cwasm"),
+                    bundled: None,
                     sha256: None,
                     memory: 4 << 20,
                     allow: Allow::default(),
@@ -915,6 +922,7 @@ mod tests {
                 PluginLaunch {
                     name: String::from("b"),
                     path: PathBuf::from("/plugins/b.cwasm"),
+                    bundled: None,
                     sha256: Some(String::from("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef")),
                     memory: 1 << 20,
                     allow: Allow {

@@ -6,6 +6,7 @@
 //! becomes when it crashes.
 
 mod broker;
+mod bundle;
 pub mod cli;
 mod errand;
 mod install;

@@ -5,8 +5,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use hilum_config::{Launch, Place, Resolved};
+use hilum_config::{Launch, Place, PluginLaunch, Resolved, default_plugin_path};
 
+use crate::bundle::Bundle;
 use crate::cli::{self, CheckOptions, PLAN_FILES, PlanSource};
 use crate::preflight;
 
@@ -76,15 +77,28 @@ fn read(source: &PlanSource, implied: bool) -> Result<(Resolved, PathBuf), Stop>
         PlanSource::Search => search(implied)?,
     };
     let environment = |name: &str| -> Option<OsString> { std::env::var_os(name) };
+    let bundle = Bundle::open().map_err(|error| cannot_read(Path::new(BUNDLED), &error))?;
     let loaded = hilum_config::load(&text, &origin, &environment).map_err(|diagnostics| {
         let lines = diagnostics.iter().map(|diagnostic| format!("hilum: cannot load plan: {diagnostic}\n"));
         Stop { stdout: String::new(), stderr: lines.collect(), code: BAD_PLAN }
     });
-    loaded.map(|resolved| (resolved, origin))
+    let mut resolved = loaded?;
+    let by_default = |plugin: &&mut PluginLaunch| plugin.path == Path::new(&default_plugin_path(&plugin.name));
+    for plugin in resolved.launch.plugins.iter_mut().filter(by_default) {
+        plugin.bundled = bundle.as_ref().and_then(|bundle| bundle.plugin(&plugin.name));
+    }
+    Ok((resolved, origin))
 }
 
-/// The first plan that exists. One that exists and cannot be read is an error, not a reason to look further.
+/// How the plan in our own executable is called in messages.
+const BUNDLED: &str = "(bundled)";
+
+/// The bundled plan, or else the first that exists. One that exists and cannot be read is an error, not a reason to look further.
 fn search(implied: bool) -> Result<(String, PathBuf), Stop> {
+    let bundled = Bundle::open().and_then(|bundle| bundle.map(|bundle| bundle.plan()).transpose());
+    if let Some(text) = bundled.map_err(|error| cannot_read(Path::new(BUNDLED), &error))? {
+        return Ok((text, PathBuf::from(BUNDLED)));
+    }
     for path in PLAN_FILES.map(Path::new) {
         match read_file(path) {
             Ok(text) => return Ok((text, path.to_owned())),

@@ -11,6 +11,7 @@ use hilum_sys::child::{self, Child, Environment, Group, Program, Spec};
 use hilum_sys::crash;
 use hilum_wire::{FileGrant, Grants, ToSandbox};
 
+use crate::bundle;
 use crate::listener::Listeners;
 
 /// First descriptor handed to a worker: its channel. Listeners follow.
@@ -72,14 +73,17 @@ pub(crate) fn spawn(
 ///
 /// **Errors:** why it cannot be ordered, for people.
 pub(crate) fn order(plugin: u16, plan: &PluginLaunch) -> Result<(Vec<u8>, Vec<OwnedFd>), String> {
-    let file = hilum_sys::open::regular_file(&plan.path)
-        .map_err(|error| format!("cannot open {}: {error}", plan.path.display()))?;
+    let file = match &plan.bundled {
+        Some(_) => bundle::file().map_err(|error| format!("cannot open hilum's own executable: {error}"))?,
+        None => hilum_sys::open::regular_file(&plan.path)
+            .map_err(|error| format!("cannot open {}: {error}", plan.path.display()))?,
+    };
     let (grants, roots) = grants(&plan.allow)?;
     let load = ToSandbox::Load {
         plugin,
         name: plan.name.clone(),
-        sha256: plan.sha256.clone(),
-        part: None,
+        sha256: plan.sha256.clone().or_else(|| plan.bundled.as_ref().map(|bundled| bundled.sha256.clone())),
+        part: plan.bundled.as_ref().map(|bundled| (bundled.offset, bundled.len)),
         memory: plan.memory,
         grants,
     };

@@ -1,5 +1,5 @@
-//! The worker alone, with the channel to its PID 1 as standard input: what the tests and measurements start. With an argument it first
-//! makes that folder its root.
+//! The worker alone, with the channel to its PID 1 as standard input: what the tests and measurements start. With `--confine` it first gives up
+//! what PID 1's workers give up; with a folder it makes that its root.
 
 use std::error::Error;
 use std::io;
@@ -7,12 +7,19 @@ use std::os::fd::AsFd;
 
 use hilum_sandbox::serve;
 use hilum_sys::channel::Channel;
+use hilum_sys::{confine, process};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    if let Some(root) = std::env::args_os().nth(1) {
-        std::os::unix::fs::chroot(root)?;
-        std::env::set_current_dir("/")?;
+    let mut refused = Vec::new();
+    for argument in std::env::args_os().skip(1) {
+        if argument == "--confine" {
+            let kept = confine::worker(None, process::parent());
+            refused.extend(kept.iter().map(|kept| format!("{}: {}", kept.what, kept.error)));
+        } else {
+            std::os::unix::fs::chroot(argument)?;
+            std::env::set_current_dir("/")?;
+        }
     }
     let channel = Channel::from_descriptor(io::stdin().as_fd().try_clone_to_owned()?);
-    Ok(serve(channel, Vec::new())?)
+    Ok(serve(channel, refused)?)
 }

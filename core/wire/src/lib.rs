@@ -7,10 +7,13 @@
 //! **Order:** the worker speaks first, [`FromStatus::Hello`] or [`FromSandbox::Hello`]; PID 1 answers with its own hello, or closes the
 //! socket on a version it does not know. Then either side may send at any time.
 //!
+//! Beside them stands the layout of what is bundled with an executable ([`bundle`]), which hilumc writes and hilum reads.
+//!
 //! This crate does no I/O and trusts no frame: an oversized, malformed or unknown one is an error value.
 
 #![forbid(unsafe_code)]
 
+pub mod bundle;
 mod frame;
 mod message;
 mod report;

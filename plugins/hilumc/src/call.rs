@@ -38,9 +38,12 @@ pub(crate) struct Terms {
     pub(crate) repeat: u32,
 }
 
+/// Names of commands, and what is run by them.
+type Commands = Vec<(String, Vec<String>)>;
+
 impl Terms {
     /// The grants, and the commands behind those of `exec`.
-    fn order(&self, name: String) -> Result<(Order, Vec<(String, Vec<String>)>), Failure> {
+    fn order(&self, name: String) -> Result<(Order, Commands), Failure> {
         let mut grants = Grants {
             connect: self.connect.clone(),
             resolve: self.resolve.clone(),
@@ -158,12 +161,12 @@ fn spread(mut times: Vec<Duration>) -> String {
 
 /// What PID 1 is to a plugin, for one call by hand.
 pub(crate) struct Terminal {
-    commands: Vec<(String, Vec<String>)>,
+    commands: Commands,
 }
 
 impl Terminal {
     /// One that runs nothing.
-    pub(crate) fn new() -> Arc<dyn Uplink> {
+    pub(crate) fn without_commands() -> Arc<dyn Uplink> {
         Arc::new(Terminal { commands: Vec::new() })
     }
 }

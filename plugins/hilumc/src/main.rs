@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod build;
+mod bundle;
 mod call;
 mod check;
 mod component;
@@ -41,6 +42,7 @@ enum Command {
     Check(Check),
     Compile(Compile),
     Call(Call),
+    Bundle(Bundle),
 }
 
 /// Begin a plugin: a folder NAME with a probe that works, its tests, and all of hilum that it is built with.
@@ -160,6 +162,27 @@ struct Call {
     repeat: u32,
 }
 
+/// Put hilum, a plan and its plugins together as one executable file, all that a scratch image needs.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "bundle")]
+struct Bundle {
+    /// precompiled plugins, FILE or NAME=FILE; NAME is that of [plugin.NAME], by default the file's up to its first dot
+    #[argh(positional)]
+    plugin: Vec<String>,
+
+    /// the hilum to put them behind
+    #[argh(option, arg_name = "file")]
+    hilum: PathBuf,
+
+    /// the plan
+    #[argh(option, arg_name = "file")]
+    plan: PathBuf,
+
+    /// file to write
+    #[argh(option, short = 'o', arg_name = "file")]
+    output: PathBuf,
+}
+
 fn main() -> ExitCode {
     let arguments: Arguments = argh::from_env();
     if arguments.version {
@@ -207,7 +230,10 @@ fn main() -> ExitCode {
                 Err(failure) => refuse(&failure),
             };
         }
-        None => Err(Failure::new("no command; there are new, build, check, compile and call (hilumc --help)")),
+        Some(Command::Bundle(Bundle { plugin, hilum, plan, output })) => {
+            bundle::bundle(&hilum, &plan, &plugin, &output)
+        }
+        None => Err(Failure::new("no command; there are new, build, check, compile, call and bundle (hilumc --help)")),
     };
     match done {
         Ok(report) => print(&report),

@@ -70,14 +70,18 @@ fn places(language: Language, source: &str) -> Vec<String> {
         return vec![template.strip_suffix(".in").unwrap_or(template).to_owned()];
     }
     if let Some(file) = source.strip_prefix("wit/") {
-        let kind = file.starts_with("probe/") || file.starts_with("callback/");
-        return match language {
-            // As in hilum's repository, so that the SDK's paths hold. A package's `deps` are folders, for not everything follows links.
-            Language::Rust if kind => vec![format!("hilum/wit/{file}")],
-            Language::Rust => ["probe", "callback"].map(|kind| format!("hilum/wit/{kind}/deps/{file}")).to_vec(),
-            _ if file.starts_with("callback/") => Vec::new(),
-            _ => vec![format!("wit/deps/{file}")],
+        let package = file.split('/').next().unwrap_or_default();
+        if language != Language::Rust {
+            return if package == "callback" { Vec::new() } else { vec![format!("wit/deps/{file}")] };
+        }
+        // As in hilum's repository, so that the SDK's paths hold. A package's `deps` are folders, for not everything follows links.
+        let users: &[&str] = match package {
+            "host" => &["callback", "plugin", "probe"],
+            "plugin" => &["callback", "probe"],
+            _ => &[],
         };
+        let copies = users.iter().map(|user| format!("hilum/wit/{user}/deps/{file}"));
+        return copies.chain([format!("hilum/wit/{file}")]).collect();
     }
     match source.strip_prefix("sdk/") {
         Some("workspace.toml") if language == Language::Rust => vec![String::from("hilum/Cargo.toml")],

@@ -247,7 +247,7 @@ fn a_probe_begun_in_python_is_tested_built_and_called() {
     let (component, compiled) = built(&folder);
     assert_eq!(beyond(&component), [""; 0]);
     assert!(size(&component) < 20_000_000 && size(&compiled) < 40_000_000, "{} {}", size(&component), size(&compiled));
-    asks_for_pong("probe-python", &compiled, 24 << 20);
+    asks_for_pong("probe-python", &compiled, 16 << 20);
 }
 
 /// A server that ends with the test.
@@ -317,7 +317,7 @@ fn the_example_in_python_reads_the_end_of_a_log() {
     assert_eq!(beyond(&component), [""; 0]);
     let log = folder.join("app.log");
     fs::write(&log, "ERROR long ago\n".to_owned() + &"INFO all is well\n".repeat(30)).unwrap();
-    let mut worker = Worker::load(&compiled, 24 << 20, &[], &[&log]);
+    let mut worker = Worker::load(&compiled, 16 << 20, &[], &[&log]);
     let settings = format!("{{\"path\": {log:?}, \"bad\": \"^(ERROR|FATAL)\\\\b\", \"quiet\": 3600}}");
     assert_eq!(worker.check(&settings, 5000), Answer::Pass);
     fs::OpenOptions::new().append(true).open(&log).unwrap().write_all(b"FATAL out of \xff luck\n").unwrap();

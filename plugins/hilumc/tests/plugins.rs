@@ -113,7 +113,8 @@ fn check_says_what_a_plugin_is_and_what_to_grant() {
         "imports    hilum:host/tcp@0.1.0",
         "exports    hilum:probe/probe@0.1.0",
         "[plugin.probe-http]\npath = \"probe-http.cwasm\"",
-        "# connect: to be filled in: host and port of `url`\nallow = { connect = [] }",
+        "# connect: to be filled in: host and port of `url`\n",
+        "allow = { connect = [], files = [] }",
     ] {
         assert!(report.contains(line), "{line:?} is not in:\n{report}");
     }
@@ -150,11 +151,11 @@ fn call_ends_with_the_answer() {
     assert!(code == Some(2) && said.contains("allow.connect"), "{said}");
     assert!(log.contains(&format!("warn: denied: connect to {place}")), "{log}");
     let (code, said, _) = call("{\"url\": \"https://localhost\"}", &[]);
-    assert!(code == Some(2) && said.contains("speaks no TLS"), "{said}");
+    assert!(code == Some(2) && said.contains("add \"localhost:443\" to allow.connect"), "{said}");
     let (code, said, _) = call(&server.url(), &["--connect", &place, "--memory-kib", "64"]);
     assert!(code == Some(3) && said.contains("memory"), "{said}");
     let (code, _, refused) = call(&server.url(), &["--connect", "here"]);
-    assert!(code == Some(64) && refused.contains("\"here\" is not host:port"), "{refused}");
+    assert!(code == Some(64) && refused.contains("\"here\" is not a place"), "{refused}");
 }
 
 #[test]
@@ -167,7 +168,7 @@ fn files_that_are_no_components_are_refused_with_a_reason() {
         (b"\0asm".to_vec(), "not WebAssembly"),
         (b"\0asm\x02\0\0\0".to_vec(), "version this hilumc does not know"),
         (b"\0asm\x01\0\0\0".to_vec(), "core module, not a component"),
-        (b"\0asm\x0d\0\x01\0".to_vec(), "does not export hilum:probe/probe@0.1.0"),
+        (b"\0asm\x0d\0\x01\0".to_vec(), "does not export hilum:plugin/plugin@0.1.0"),
         (fs::read(precompiled("probe-tcp", Target::native())).unwrap(), "precompiled already"),
         (good.get(..good.len() / 2).unwrap().to_vec(), "cannot compile component"),
     ];

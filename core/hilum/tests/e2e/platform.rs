@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
-use crate::plugins::{plugin, plugin_table};
-use crate::stage::failure::{Context as _, Failure, holds, same};
+use crate::plugins::{hilumc, plugin, plugin_table};
 use crate::stage::boot::eventually;
-use crate::stage::{Boot, Check, Client, Folder, Init, fixture, peek};
+use crate::stage::failure::{Context as _, Failure, holds, same};
+use crate::stage::{Boot, Check, Client, Folder, Init, fixture, hilum, peek};
 
 const HUP: u8 = 1;
 const TERM: u8 = 15;
@@ -16,7 +17,10 @@ const TERM: u8 = 15;
 /// A service without a will of its own, and its status at a socket in `folder`.
 fn service(folder: &Folder) -> Result<String, Failure> {
     let socket = folder.file("s");
-    Ok(format!("[status]\nlisten = [\"unix:{socket}\"]\n[service.web]\ncommand = [\"{}\", \"trap\", \"15:0\"]\n", fixture()?))
+    Ok(format!(
+        "[status]\nlisten = [\"unix:{socket}\"]\n[service.web]\ncommand = [\"{}\", \"trap\", \"15:0\"]\n",
+        fixture()?
+    ))
 }
 
 /// A probe of that service.
@@ -69,7 +73,10 @@ fn settings_are_judged_by_their_plugin_before_anything_is_started() -> Check {
     for verb in ["check", "up"] {
         let finished = Boot::hilum(&[verb, "-c", &plan]).run()?;
         same(&format!("code of {verb}"), finished.code, 78)?;
-        for said in ["hilum.toml:11:1: service.web.probe.a.with.expect-status", "hilum.toml:18:1: service.web.probe.b.with.url: missing"] {
+        for said in [
+            "hilum.toml:11:1: service.web.probe.a.with.expect-status",
+            "hilum.toml:18:1: service.web.probe.b.with.url: missing",
+        ] {
             holds(format!("{verb} does not say {said}: {}", finished.stderr), finished.stderr.contains(said))?;
         }
     }
@@ -146,6 +153,44 @@ fn files_are_seen_as_they_are_now_and_only_those_granted() -> Check {
         wait_for(&client, "there", "fail", "")?;
     }
     end(init)
+}
+
+#[test]
+fn a_bundle_is_executable_plan_and_plugins_in_one_file() -> Check {
+    let folder = Folder::new()?;
+    let plan = format!(
+        "{}{}[plugin.env]\nallow.env = [\"HILUM_E2E\"]\n",
+        service(&folder)?,
+        probe("p", "env", "{ name = \"HILUM_E2E\", equals = \"yes\" }"),
+    );
+    let plan = folder.write("hilum.toml", &plan)?;
+    let bundle = folder.file("app");
+    let made = Command::new(hilumc())
+        .args(["bundle", "--hilum", &hilum(), "--plan", &plan, "-o", &bundle])
+        .arg(format!("env={}", plugin("probe-env")?.display()))
+        .output()?;
+    holds(format!("hilumc bundle: {}", String::from_utf8_lossy(&made.stderr)), made.status.success())?;
+    fs::remove_file(&plan)?;
+    let mut init = Boot::program(&bundle, &[]).variable("HILUM_E2E", "yes").start()?;
+    init.line_from("ready")?;
+    let client = Client::new(&format!("unix:{}", folder.file("s")));
+    wait_for(&client, "p", "pass", "")?;
+    end(init)?;
+    // Other commands of the same file work, and one that is cut off says so.
+    let checked = Boot::program(&bundle, &["check", "--print"]).variable("HILUM_E2E", "yes").run()?;
+    same("code", checked.code, 0)?;
+    let mut bytes = fs::read(&bundle)?;
+    let at = bytes.len().saturating_sub(20);
+    if let Some(byte) = bytes.get_mut(at) {
+        *byte = b'?';
+    }
+    fs::write(folder.file("damaged"), bytes)?;
+    fs::set_permissions(folder.file("damaged"), fs::metadata(&bundle)?.permissions())?;
+    let damaged = Boot::program(&folder.file("damaged"), &["check"]).run()?;
+    holds(
+        format!("{}: {}", damaged.code, damaged.stderr),
+        damaged.code == 78 && damaged.stderr.contains("bundle is damaged"),
+    )
 }
 
 /// Puts a copy of `from` where `to` is, as an upgrade does: written aside and renamed.

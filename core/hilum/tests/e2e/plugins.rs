@@ -22,6 +22,14 @@ pub(crate) fn plugin(name: &str) -> Result<PathBuf, Failure> {
     Ok(file)
 }
 
+/// The plugin author's tool: `HILUMC_BIN`, or where xtask leaves it.
+pub(crate) fn hilumc() -> PathBuf {
+    std::env::var("HILUMC_BIN").map_or_else(
+        |_| program::root().join(format!("target/dist/{}-unknown-linux-musl/hilumc", std::env::consts::ARCH)),
+        PathBuf::from,
+    )
+}
+
 /// A service behind an HTTP probe.
 pub(crate) struct Probed {
     pub(crate) init: Init,
@@ -185,10 +193,7 @@ fn hostile(folder: &Folder, name: &str, check: &str, fields: &str) -> Result<Pat
     let source = folder.file(&format!("{name}.wasm"));
     std::fs::write(&source, component)?;
     let compiled = folder.path().join(format!("{name}.cwasm"));
-    let hilumc = std::env::var("HILUMC_BIN").map_or_else(
-        |_| program::root().join(format!("target/dist/{}-unknown-linux-musl/hilumc", std::env::consts::ARCH)),
-        PathBuf::from,
-    );
+    let hilumc = hilumc();
     let output = Command::new(&hilumc)
         .args(["compile", &source, "-o"])
         .arg(&compiled)

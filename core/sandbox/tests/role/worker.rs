@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) const MEMORY: u64 = 1024 * 1024;
 
 pub(crate) struct Worker {
-    channel: Option<Channel>,
+    pub(crate) channel: Option<Channel>,
     /// The same socket, for reads that wait.
     reader: UnixStream,
     child: Child,
@@ -33,7 +33,7 @@ pub(crate) struct Worker {
     pub(crate) lines: Vec<(String, String)>,
 }
 
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     // Cargo builds examples beside the tests: target/PROFILE/deps/this and target/PROFILE/examples/worker.
     let this = std::env::current_exe().unwrap();
     let path = this.parent().and_then(Path::parent).unwrap().join("examples/worker");
@@ -65,7 +65,7 @@ impl Worker {
         Worker::start_by(command)
     }
 
-    fn start_by(command: Command) -> Worker {
+    pub(crate) fn start_by(command: Command) -> Worker {
         let mut worker = Worker::spawn(command);
         assert_eq!(worker.receive(), FromSandbox::Hello { version: VERSION, refused: Vec::new() });
         worker.send(&ToSandbox::Hello { version: VERSION });
@@ -96,7 +96,7 @@ impl Worker {
         self.send_with(frame, &descriptors);
     }
 
-    fn send_with(&self, frame: &[u8], descriptors: &[BorrowedFd<'_>]) {
+    pub(crate) fn send_with(&self, frame: &[u8], descriptors: &[BorrowedFd<'_>]) {
         let channel = self.channel.as_ref().unwrap();
         while let Err(error) = channel.send(frame, descriptors) {
             assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}");
@@ -223,6 +223,10 @@ impl Worker {
         self.child.wait().unwrap()
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Resident memory. **Units:** KiB.
     pub(crate) fn resident(&self) -> u64 {
         self.status("VmRSS:")
@@ -235,7 +239,7 @@ impl Worker {
     }
 
     fn status(&self, name: &str) -> u64 {
-        field(Path::new(&format!("/proc/{}/status", self.child.id())), name)
+        field(Path::new(&format!("/proc/{}/status", self.pid())), name)
     }
 }
 
