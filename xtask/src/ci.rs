@@ -8,6 +8,7 @@ use crate::dist;
 use crate::e2e;
 use crate::fuzz;
 use crate::image;
+use crate::languages;
 use crate::packages;
 use crate::plugins;
 use crate::process;
@@ -79,6 +80,7 @@ fn distribute() -> Result<Tally, String> {
 /// All tests of all packages but those with a step of their own, in one build.
 fn unit() -> Result<Tally, String> {
     packages::ensure("the tests", e2e::PROGRAMS)?;
+    languages::ensure()?;
     // Some tests start one as a process; naming test targets, as below, leaves them out.
     process::run("examples", workspace::cargo().args(["build", "--locked", "--workspace", "--examples"]))?;
     let mut cargo = workspace::cargo();

@@ -28,6 +28,7 @@ pub(crate) const PROGRAMS: &[Program] = &[
     Program { name: "mariadbd", package: "mariadb-server" },
     // The server itself is in a folder of its version.
     Program { name: "pg_ctlcluster", package: "postgresql" },
+    Program { name: "dnsmasq", package: "dnsmasq-base" },
 ];
 
 pub(crate) fn run(mut arguments: Arguments) -> Result<(), String> {

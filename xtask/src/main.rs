@@ -14,6 +14,7 @@ mod e2e;
 mod elf;
 mod fuzz;
 mod image;
+mod languages;
 mod packages;
 mod plugins;
 mod process;

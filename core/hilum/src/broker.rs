@@ -697,7 +697,7 @@ impl Broker {
                     Answer::Pass => Outcome::Pass,
                     Answer::Fail(message) => Outcome::Fail(message),
                     Answer::Unknown(message) => Outcome::Unknown(message),
-                    Answer::Done(_) | Answer::Retry(_) | Answer::Failed(_) | Answer::Judged(_) => {
+                    Answer::Done(_) | Answer::Retry { .. } | Answer::Failed(_) | Answer::Judged(_) => {
                         Outcome::Unknown("bug: the answer to another question".to_owned())
                     }
                     Answer::Broken { kind, message } => {

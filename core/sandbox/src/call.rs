@@ -152,7 +152,9 @@ pub async fn ask(plugin: &Arc<Plugin>, ask: Ask, timeout_ms: u64, subject: Optio
         Ok(Reply::Found(Outcome::Fail(why))) => Answer::Fail(clean(&why, MAX_TEXT)),
         Ok(Reply::Found(Outcome::Unknown(why))) => Answer::Unknown(clean(&why, MAX_TEXT)),
         Ok(Reply::Told(Reaction::Done(text))) => Answer::Done(clean(&text, MAX_REACTION)),
-        Ok(Reply::Told(Reaction::Retry(why))) => Answer::Retry(clean(&why, MAX_TEXT)),
+        Ok(Reply::Told(Reaction::Retry(again))) => {
+            Answer::Retry { why: clean(&again.why, MAX_TEXT), after_ms: again.after_ms }
+        }
         Ok(Reply::Told(Reaction::Failed(why))) => Answer::Failed(clean(&why, MAX_TEXT)),
         Ok(Reply::Judged(problems)) => Answer::Judged(problems),
         Ok(Reply::Is(_)) => Answer::Unknown("bug: the reply to another question".to_owned()),

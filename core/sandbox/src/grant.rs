@@ -262,6 +262,11 @@ impl Endpoint {
             }
     }
 
+    /// Whether it is for this port, among others or alone.
+    pub(crate) fn covers_port(&self, at: u16) -> bool {
+        matches!(self, Endpoint::Net { port, .. } if port.is_none_or(|port| port == at))
+    }
+
     /// Ports a connection over TCP may go to: `Some(None)` is any, `None` that it is not about TCP.
     pub(crate) fn tcp_port(&self) -> Option<Option<u16>> {
         match self {

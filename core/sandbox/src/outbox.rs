@@ -1,7 +1,8 @@
 //! What waits to be sent to PID 1. Sending never blocks the loop: frames that the socket does not take stay here.
 //!
-//! Answers are never dropped; they are bounded because the role reads no further request while [`Outbox::is_full`]. Log lines are
-//! dropped when there is no room, and their number is said once there is.
+//! Answers are never dropped; they are bounded because the role reads no further request while [`Outbox::is_full`]. What plugins keep and
+//! measure is not dropped either: a plugin waits for [`Outbox::room`] before it says more. Log lines are dropped when there is no room, and
+//! their number is said once there is.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,11 +16,16 @@ const FULL: usize = 1024;
 /// Frames that may wait before log lines are dropped.
 const ROOM_FOR_LOGS: usize = 512;
 
+/// Frames that may wait before plugins wait with what they keep and measure. The longest such frame has 32 KiB, and each call that waits adds
+/// one at most once there is room; doubled, a plugin that keeps too much holds two more megabytes.
+const ROOM_FOR_VALUES: usize = 64;
+
 /// The queue. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Outbox {
     queue: Arc<Mutex<Queue>>,
     filled: Arc<Notify>,
+    taken: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -57,6 +63,18 @@ impl Outbox {
         self.push(&FromSandbox::Log { plugin, level: level.to_owned(), message });
     }
 
+    /// Waits until few frames wait.
+    pub(crate) async fn room(&self) {
+        loop {
+            // Made before the look, so that what is taken in between is not missed.
+            let taken = self.taken.notified();
+            if self.with(|queue| queue.frames.len() < ROOM_FOR_VALUES) {
+                return;
+            }
+            taken.await;
+        }
+    }
+
     /// Whether no further request should be read for now.
     pub(crate) fn is_full(&self) -> bool {
         self.with(|queue| queue.frames.len() >= FULL)
@@ -74,13 +92,15 @@ impl Outbox {
 
     /// Hands frames to `send` in order until it fails; that one stays.
     pub(crate) fn flush<E>(&self, mut send: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-        self.with(|queue| {
+        let flushed = self.with(|queue| {
             while let Some(frame) = queue.frames.front() {
                 send(frame)?;
                 queue.frames.pop_front();
             }
             Ok(())
-        })
+        });
+        self.taken.notify_waiters();
+        flushed
     }
 
     fn with<R>(&self, act: impl FnOnce(&mut Queue) -> R) -> R {
@@ -92,8 +112,14 @@ impl Outbox {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
-    use super::{FULL, Outbox, ROOM_FOR_LOGS};
+    use super::{FULL, Outbox, ROOM_FOR_LOGS, ROOM_FOR_VALUES};
     use hilum_wire::{FromSandbox, decode};
+    use std::pin::Pin;
+    use std::task::{Context, Poll, Waker};
+
+    fn poll(future: Pin<&mut impl Future<Output = ()>>) -> Poll<()> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
 
     fn drain(outbox: &Outbox) -> Vec<FromSandbox> {
         let mut seen = Vec::new();
@@ -139,5 +165,19 @@ mod tests {
             outbox.push(&FromSandbox::Hello { version: 1, refused: Vec::new() });
         }
         assert!(outbox.is_full());
+    }
+
+    #[test]
+    fn whoever_wants_to_say_more_waits_until_frames_are_taken() {
+        let outbox = Outbox::default();
+        for _ in 0..ROOM_FOR_VALUES {
+            assert!(poll(std::pin::pin!(outbox.room())).is_ready());
+            outbox.push(&FromSandbox::Hello { version: 1, refused: Vec::new() });
+        }
+        let waiting = outbox.room();
+        let mut waiting = std::pin::pin!(waiting);
+        assert!(poll(waiting.as_mut()).is_pending());
+        assert_eq!(drain(&outbox).len(), ROOM_FOR_VALUES);
+        assert!(poll(waiting.as_mut()).is_ready());
     }
 }

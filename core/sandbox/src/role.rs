@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -355,6 +356,11 @@ struct Up {
 impl Uplink for Up {
     fn log(&self, level: &'static str, line: String) {
         self.outbox.log(self.plugin, level, line);
+    }
+
+    fn room(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let outbox = self.outbox.clone();
+        Box::pin(async move { outbox.room().await })
     }
 
     fn keep(&self, key: &str, value: Option<&[u8]>) {

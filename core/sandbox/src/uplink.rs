@@ -26,6 +26,11 @@ pub trait Uplink: Send + Sync {
     /// Writes a line, already cleaned and cut.
     fn log(&self, level: &'static str, line: String);
 
+    /// Waits until there is room for one more value to keep or show. A plugin that changes them faster than they are taken waits here.
+    fn room(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(std::future::ready(()))
+    }
+
     /// Keeps a value, or with none forgets it.
     fn keep(&self, key: &str, value: Option<&[u8]>);
 

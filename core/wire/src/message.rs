@@ -400,8 +400,13 @@ pub enum Answer {
     Unknown(String),
     /// A callback: it was told and taken; what the receiver answered.
     Done(String),
-    /// A callback: not yet, and why.
-    Retry(String),
+    /// A callback: not yet.
+    Retry {
+        /// Why, for people.
+        why: String,
+        /// How long to wait at least, if the receiver said so. **Units:** milliseconds.
+        after_ms: Option<u32>,
+    },
     /// A callback: no, and why.
     Failed(String),
     /// Settings: every mistake in them.

@@ -43,7 +43,7 @@ impl Sources {
     /// All labels of `event`.
     ///
     /// **Errors:** one cannot be had: what comes of the call.
-    pub(crate) fn collect(&self, event: &Event, host: &dyn Host) -> Result<BTreeMap<String, String>, Reaction> {
+    pub(crate) fn collect(&self, event: &Event, host: &impl Host) -> Result<BTreeMap<String, String>, Reaction> {
         let mut labels: BTreeMap<String, String> =
             ALWAYS.iter().map(|name| ((*name).to_owned(), String::new())).collect();
         for (label, variable) in &self.variables {
@@ -96,7 +96,7 @@ fn read_path(setting: &Setting) -> Result<String, SettingsError> {
 }
 
 /// The labels in the file at `path`.
-fn read_file(path: &str, host: &dyn Host) -> Result<Vec<(String, String)>, Reaction> {
+fn read_file(path: &str, host: &impl Host) -> Result<Vec<(String, String)>, Reaction> {
     let limit = u32::try_from(MAX_FILE).unwrap_or(u32::MAX).saturating_add(1);
     let bytes = host.read_file(path, 0, limit).map_err(|error| {
         let story = format!("cannot read the labels in {path}: {error}");
@@ -107,7 +107,7 @@ fn read_file(path: &str, host: &dyn Host) -> Result<Vec<(String, String)>, React
             | FileError::WrongKind(_)
             | FileError::Forbidden(_)
             | FileError::TimedOut
-            | FileError::Other(_) => Reaction::Retry(story),
+            | FileError::Other(_) => Reaction::retry(story),
         }
     })?;
     if bytes.len() > MAX_FILE {

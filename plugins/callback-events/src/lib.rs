@@ -55,7 +55,7 @@ impl Plugin for CallbackEvents {
 }
 
 impl Callback for CallbackEvents {
-    fn notify(target: &Target, event: &Event, _: &Context, host: &dyn Host) -> Reaction {
+    fn notify(target: &Target, event: &Event, _: &Context, host: &impl Host) -> Reaction {
         tell(target, event, host).unwrap_or_else(|reaction| reaction)
     }
 }
@@ -63,7 +63,7 @@ impl Callback for CallbackEvents {
 hilum_plugin::export_callback!(CallbackEvents);
 
 /// One telling. An early end is an `Err`.
-fn tell(target: &Target, event: &Event, host: &dyn Host) -> Result<Reaction, Reaction> {
+fn tell(target: &Target, event: &Event, host: &impl Host) -> Result<Reaction, Reaction> {
     let place = &target.place;
     let datagram = json(&event.name, &target.sources.collect(event, host)?);
     if datagram.len() > MAX_DATAGRAM {
@@ -90,7 +90,7 @@ fn trouble(place: &Place, error: &NetworkError) -> Reaction {
         | NetworkError::Closed
         | NetworkError::Untrusted(_)
         | NetworkError::Limit(_)
-        | NetworkError::Other(_) => Reaction::Retry(story),
+        | NetworkError::Other(_) => Reaction::retry(story),
     }
 }
 

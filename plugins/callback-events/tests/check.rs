@@ -8,7 +8,7 @@ use hilum_plugin::fake::FakeHost;
 use hilum_plugin::native::NativeHost;
 use hilum_plugin::{Context, Event, FileError, Host, NetworkError, Reaction};
 
-fn tell(settings: &str, event: &Event, host: &dyn Host) -> Reaction {
+fn tell(settings: &str, event: &Event, host: &impl Host) -> Reaction {
     let context = Context { settings: settings.to_owned(), timeout_ms: 1000, attempt: 1 };
     hilum_plugin::notify::<CallbackEvents>(event, &context, host)
 }
@@ -46,7 +46,7 @@ fn fails(reaction: &Reaction, said: &str) -> bool {
 }
 
 fn retries(reaction: &Reaction, said: &str) -> bool {
-    matches!(reaction, Reaction::Retry(why) if why.contains(said))
+    matches!(reaction, Reaction::Retry { why, .. } if why.contains(said))
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn a_file_that_is_none_of_labels_has_failed_with_the_line_and_a_missing_one_is_t
         FileError::Other("/labels: input/output error".to_owned()),
     ] {
         let said = format!("cannot read the labels in /labels: {error}");
-        assert_eq!(tell(&from_file, &event(""), &server().with_file_error("/labels", error)), Reaction::Retry(said));
+        assert_eq!(tell(&from_file, &event(""), &server().with_file_error("/labels", error)), Reaction::retry(said));
     }
     assert!(fails(&tell(&from_file, &event(""), &server()), "reading /labels is not granted"));
 }
@@ -213,7 +213,7 @@ fn trouble_on_the_way_is_tried_again_unless_the_plan_denies_it() {
     ] {
         let said = format!("cannot tell udp:10.0.0.9:8125: {error}");
         let host = FakeHost::new().with_failure("udp:10.0.0.9", 8125, error);
-        assert_eq!(tell(PLAIN, &event(""), &host), Reaction::Retry(said));
+        assert_eq!(tell(PLAIN, &event(""), &host), Reaction::retry(said));
     }
     assert!(retries(&tell(PLAIN, &event(""), &server().with_remaining(0)), "timed out"));
     assert!(fails(&tell(PLAIN, &event(""), &FakeHost::new()), "add \"udp:10.0.0.9:8125\" to allow.connect"));
@@ -306,7 +306,7 @@ fn ten_thousand_odd_files_and_bodies_make_a_whole_datagram_or_none() {
         let whole = match &reaction {
             Reaction::Done(_) => sent.iter().all(|text| hilum_plugin::Settings::parse(text).is_ok()),
             Reaction::Failed(_) => sent.is_empty(),
-            Reaction::Retry(_) => false,
+            Reaction::Retry { .. } => false,
         };
         assert!(whole, "{reaction:?}: {sent:?}");
     }

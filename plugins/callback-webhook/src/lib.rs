@@ -51,7 +51,7 @@ impl Plugin for CallbackWebhook {
 }
 
 impl Callback for CallbackWebhook {
-    fn notify(target: &Target, event: &Event, _: &Context, host: &dyn Host) -> Reaction {
+    fn notify(target: &Target, event: &Event, _: &Context, host: &impl Host) -> Reaction {
         tell(target, event, host).unwrap_or_else(|reaction| reaction)
     }
 }
@@ -59,11 +59,11 @@ impl Callback for CallbackWebhook {
 hilum_plugin::export_callback!(CallbackWebhook);
 
 /// One telling. An early end is an `Err`.
-fn tell(target: &Target, event: &Event, host: &dyn Host) -> Result<Reaction, Reaction> {
+fn tell(target: &Target, event: &Event, host: &impl Host) -> Result<Reaction, Reaction> {
     let content = content::json(event).map_err(Reaction::Failed)?;
     let unusable = |error: PemError| match error {
         PemError::Refused(why) => Reaction::Failed(why),
-        PemError::Unusable(why) => Reaction::Retry(why),
+        PemError::Unusable(why) => Reaction::retry(why),
     };
     let trust = target.tls.trust(host).map_err(unusable)?;
     let identity = target.tls.identity(host).map_err(unusable)?;
@@ -117,6 +117,7 @@ fn request(
         body: content.as_bytes().to_vec(),
         redirects: 0,
         trust: trust.clone(),
+        server_name: target.tls.server_name().filter(|_| at_home).map(str::to_owned),
         identity: identity.filter(|_| at_home).cloned(),
         limit: MAX_ANSWER,
     }
@@ -153,7 +154,7 @@ fn trouble(target: &Target, place: &str, error: &NetworkError) -> Reaction {
         | NetworkError::Closed
         | NetworkError::Untrusted(_)
         | NetworkError::Limit(_)
-        | NetworkError::Other(_) => Reaction::Retry(story),
+        | NetworkError::Other(_) => Reaction::retry(story),
     }
 }
 
@@ -191,9 +192,12 @@ fn judge(target: &Target, url: &Url, answer: &HttpResponse) -> Reaction {
     };
     match answer.status {
         408 | 425 | 429 | 500..=599 => {
-            let wait =
-                field(answer, "retry-after").map(|wait| format!("; it asks for a pause of {}", shown(wait.as_bytes())));
-            Reaction::Retry(story + &wait.unwrap_or_default())
+            // Of its two forms (RFC 9110, section 10.2.3) the one in seconds; a date is left for people.
+            let wait = field(answer, "retry-after");
+            let seconds = wait.as_deref().and_then(|wait| wait.trim().parse::<u32>().ok());
+            let said = wait.map(|wait| format!("; it asks for a pause of {}", shown(wait.as_bytes())));
+            let after_ms = seconds.map(|seconds| seconds.saturating_mul(1000));
+            Reaction::Retry { why: story + &said.unwrap_or_default(), after_ms }
         }
         301..=303 => Reaction::Failed(format!(
             "{story}; it leads {}, by a request without the event; write the new address as url",

@@ -60,7 +60,7 @@ impl Target {
         })?;
         let tls = match tls {
             None => Tls::default(),
-            Some(table) if url.secure => Tls::read_for_fetch(table)?,
+            Some(table) if url.secure => Tls::read(table)?,
             Some(table) => return Err(table.error("`url` is http, which has no TLS; write https there")),
         };
         Ok(Target { url, method, headers, secret, redirects: u32::try_from(redirects).unwrap_or(0), tls })

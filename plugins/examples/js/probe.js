@@ -98,7 +98,7 @@ function text(bytes) {
 function refuse(url, error) {
   if (error.payload === undefined) throw error;
   const { tag, val } = error.payload;
-  const ours = ["denied", "invalid", "unsupported", "name-unresolved", "limit"].includes(tag);
+  const ours = ["denied", "forbidden", "invalid", "unsupported", "name-unresolved", "limit"].includes(tag);
   const why = { refused: "nobody listens there", "timed-out": "it did not answer in time", closed: "it broke the connection off" };
   return { tag: ours ? "unknown" : "fail", val: `cannot fetch ${url}: ${why[tag] ?? val}` };
 }

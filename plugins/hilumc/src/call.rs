@@ -1,9 +1,12 @@
 //! `hilumc call`: one call, or many in a row, under the very limits and grants that hilum would use.
 
 use std::fmt::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::pin::Pin;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use hilum_sandbox::call;
@@ -13,6 +16,7 @@ use hilum_sandbox::host::Host;
 use hilum_sandbox::load::{Order, Plugin};
 use hilum_sandbox::run;
 use hilum_sandbox::uplink::{Ran, Running, Uplink};
+use hilum_sys::process::{Target as Whom, signal};
 use hilum_wire::{Answer, Ask, Ending, FileGrant, Grants, Occurrence, Series, Subject};
 
 use crate::component;
@@ -127,7 +131,8 @@ pub(crate) fn call(file: &Path, terms: &Terms) -> Result<(String, u8), Failure> 
         Answer::Pass => ("pass", String::new(), 0),
         Answer::Done(text) => ("done", text, 0),
         Answer::Fail(why) => ("fail", why, 1),
-        Answer::Retry(why) => ("retry", why, 1),
+        Answer::Retry { why, after_ms: None } => ("retry", why, 1),
+        Answer::Retry { why, after_ms: Some(ms) } => ("retry", format!("{why}; in {ms} ms at the earliest"), 1),
         Answer::Failed(why) => ("failed", why, 1),
         Answer::Unknown(why) => ("unknown", why, 2),
         Answer::Broken { kind, message } => ("broken", format!("{kind}: {message}"), 3),
@@ -185,26 +190,95 @@ impl Uplink for Terminal {
 
     fn run(&self, command: &str) -> Running {
         let words = self.commands.iter().find(|(name, _)| name == command).map(|(_, words)| words.clone());
-        Box::pin(async move { execute(&words.unwrap_or_default()) })
+        Box::pin(Errand::start(&words.unwrap_or_default()))
     }
 }
 
-/// Runs a command to its end. Nothing else happens meanwhile: there is one call.
-fn execute(words: &[String]) -> Ran {
-    let refused =
-        |why: String| Ran { ending: Ending::Refused(why), stdout: Vec::new(), stderr: Vec::new(), cut: false };
-    let Some((program, arguments)) = words.split_first() else {
-        return refused("no such command; name it with --exec NAME=COMMAND".to_owned());
-    };
-    match Command::new(program).args(arguments).stdin(Stdio::null()).output() {
-        Err(error) => refused(format!("cannot execute {program}: {error}")),
-        Ok(output) => {
-            use std::os::unix::process::ExitStatusExt;
-            let ending = match (output.status.code(), output.status.signal()) {
-                (Some(code), _) => Ending::Exited(u8::try_from(code).unwrap_or(u8::MAX)),
-                (None, signal) => Ending::Signaled(u8::try_from(signal.unwrap_or(0)).unwrap_or(u8::MAX)),
+/// A command that runs in a thread of its own, so that the call's time goes on. Dropped, it is killed.
+struct Errand {
+    shared: Arc<Mutex<Shared>>,
+    pid: Option<u32>,
+}
+
+#[derive(Default)]
+struct Shared {
+    ran: Option<Ran>,
+    waker: Option<Waker>,
+}
+
+impl Errand {
+    fn start(words: &[String]) -> Errand {
+        let shared = Arc::new(Mutex::new(Shared::default()));
+        let refused =
+            |why: String| Ran { ending: Ending::Refused(why), stdout: Vec::new(), stderr: Vec::new(), cut: false };
+        let Some((program, arguments)) = words.split_first() else {
+            shared.lock().unwrap_or_else(PoisonError::into_inner).ran =
+                Some(refused("no such command; name it with --exec NAME=COMMAND".to_owned()));
+            return Errand { shared, pid: None };
+        };
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) => {
+                shared.lock().unwrap_or_else(PoisonError::into_inner).ran =
+                    Some(refused(format!("cannot execute {program}: {error}")));
+                return Errand { shared, pid: None };
+            }
+        };
+        let pid = child.id();
+        let telling = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            let ran = match child.wait_with_output() {
+                Ok(output) => {
+                    Ran { ending: ending(output.status), stdout: output.stdout, stderr: output.stderr, cut: false }
+                }
+                Err(error) => refused(format!("cannot wait for it: {error}")),
             };
-            Ran { ending, stdout: output.stdout, stderr: output.stderr, cut: false }
+            let mut shared = telling.lock().unwrap_or_else(PoisonError::into_inner);
+            shared.ran = Some(ran);
+            if let Some(waker) = shared.waker.take() {
+                waker.wake();
+            }
+        });
+        Errand { shared, pid: Some(pid) }
+    }
+}
+
+impl Future for Errand {
+    type Output = Ran;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Ran> {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        match shared.ran.take() {
+            Some(ran) => {
+                drop(shared);
+                self.pid = None;
+                Poll::Ready(ran)
+            }
+            None => {
+                shared.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
         }
+    }
+}
+
+impl Drop for Errand {
+    fn drop(&mut self) {
+        if let Some(pid) = self.pid.and_then(|pid| i32::try_from(pid).ok()) {
+            // It may have ended just now; then there is nothing to kill.
+            let _ = signal(Whom::Pid(pid), KILL);
+        }
+    }
+}
+
+/// SIGKILL. **Source:** signal(7).
+const KILL: u8 = 9;
+
+fn ending(status: ExitStatus) -> Ending {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Ending::Exited(u8::try_from(code).unwrap_or(u8::MAX)),
+        (None, signal) => Ending::Signaled(u8::try_from(signal.unwrap_or(0)).unwrap_or(u8::MAX)),
     }
 }

@@ -80,7 +80,9 @@ fn allow(is: &Description) -> String {
                 grant.reason.escape_debug()
             );
         }
-        entries.push(format!("{} = [{}]", key(kind), values.join(", ")));
+        // The one grant that is no list.
+        let value = if kind == "processes" { "true".to_owned() } else { format!("[{}]", values.join(", ")) };
+        entries.push(format!("{} = {value}", key(kind)));
     }
     if entries.is_empty() { String::new() } else { format!("{comments}allow = {{ {} }}\n", entries.join(", ")) }
 }

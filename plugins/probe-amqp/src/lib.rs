@@ -52,7 +52,7 @@ impl Plugin for ProbeAmqp {
 }
 
 impl Probe for ProbeAmqp {
-    fn check(target: &Target, _: &Request, host: &dyn Host) -> Outcome {
+    fn check(target: &Target, _: &Request, host: &impl Host) -> Outcome {
         ask(target, host).unwrap_or_else(|outcome| outcome)
     }
 }
@@ -60,7 +60,7 @@ impl Probe for ProbeAmqp {
 hilum_plugin::export!(ProbeAmqp);
 
 /// One conversation. An early end is an `Err`.
-fn ask(target: &Target, host: &dyn Host) -> Result<Outcome, Outcome> {
+fn ask(target: &Target, host: &impl Host) -> Result<Outcome, Outcome> {
     let place = target.place.to_string();
     let connection = target.place.connect(host).map_err(|e| e.outcome(&format!("connect to {place}")))?;
     let mut session = Session { connection, reader: MethodReader::default(), target, place };

@@ -69,7 +69,7 @@ impl Plugin for ProbeDns {
 }
 
 impl Probe for ProbeDns {
-    fn check(target: &Target, _: &Request, host: &dyn Host) -> Outcome {
+    fn check(target: &Target, _: &Request, host: &impl Host) -> Outcome {
         find(target, host).unwrap_or_else(|outcome| outcome)
     }
 }
@@ -77,7 +77,7 @@ impl Probe for ProbeDns {
 hilum_plugin::export!(ProbeDns);
 
 /// One question. An early end is an `Err`.
-fn find(target: &Target, host: &dyn Host) -> Result<Outcome, Outcome> {
+fn find(target: &Target, host: &impl Host) -> Result<Outcome, Outcome> {
     let asking = Asking { target, host, place: server(target, host)? };
     let reply = if target.by_tcp { asking.by_tcp(true)? } else { asking.by_udp()? };
     Ok(match reply {
@@ -89,7 +89,7 @@ fn find(target: &Target, host: &dyn Host) -> Result<Outcome, Outcome> {
 }
 
 /// Whom to ask.
-fn server<'a>(target: &'a Target, host: &dyn Host) -> Result<Cow<'a, Place>, Outcome> {
+fn server<'a>(target: &'a Target, host: &impl Host) -> Result<Cow<'a, Place>, Outcome> {
     if let Some(place) = &target.server {
         return Ok(Cow::Borrowed(place));
     }

@@ -47,7 +47,7 @@ impl Plugin for ProbeEnv {
 }
 
 impl Probe for ProbeEnv {
-    fn check(variable: &Variable, _: &Request, host: &dyn Host) -> Outcome {
+    fn check(variable: &Variable, _: &Request, host: &impl Host) -> Outcome {
         let name = &variable.name;
         let value = match host.environment(name) {
             Ok(value) => value,

@@ -60,7 +60,7 @@ impl Plugin for ProbeExec {
 }
 
 impl Probe for ProbeExec {
-    fn check(question: &Question, _: &Request, host: &dyn Host) -> Outcome {
+    fn check(question: &Question, _: &Request, host: &impl Host) -> Outcome {
         match host.run(&question.command) {
             Ok(output) => question.judge(&output),
             Err(error) => error.outcome(&format!("run command {} to its end", question.command)),

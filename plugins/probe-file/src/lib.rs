@@ -80,7 +80,7 @@ impl Plugin for ProbeFile {
 }
 
 impl Probe for ProbeFile {
-    fn check(expected: &Expectation, _: &Request, host: &dyn Host) -> Outcome {
+    fn check(expected: &Expectation, _: &Request, host: &impl Host) -> Outcome {
         let path = &expected.path;
         match (host.file_status(path), expected.exists) {
             (Err(FileError::NotFound(_)), false) => Outcome::Pass,
@@ -115,7 +115,7 @@ struct Text {
 }
 
 impl Expectation {
-    fn judge(&self, status: &FileStatus, host: &dyn Host) -> Outcome {
+    fn judge(&self, status: &FileStatus, host: &impl Host) -> Outcome {
         let path = &self.path;
         if let Some(kind) = self.kind
             && kind != status.kind
@@ -139,7 +139,7 @@ impl Expectation {
 }
 
 impl Text {
-    fn find(&self, path: &str, size: u64, host: &dyn Host) -> Outcome {
+    fn find(&self, path: &str, size: u64, host: &impl Host) -> Outcome {
         let offset = if self.end { size.saturating_sub(SEARCHED.into()) } else { 0 };
         let bytes = match host.read_file(path, offset, SEARCHED) {
             Ok(bytes) => bytes,

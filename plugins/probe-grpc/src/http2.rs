@@ -192,6 +192,11 @@ impl Call {
         Ok(None)
     }
 
+    /// Whether nothing came at all.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.total == 0
+    }
+
     /// How far it came, for the message that it came no further.
     pub(crate) fn progress(&self) -> String {
         match &self.farewell {
@@ -326,8 +331,11 @@ fn begins(bytes: &[u8]) -> Result<(), String> {
     Err(format!("does not speak HTTP/2: it sent {}{hint}", shown(bytes)))
 }
 
-/// The first frame, and what comes after it; `None` if it is not whole yet.
-fn split(bytes: &[u8]) -> Result<Option<(Header, &[u8], &[u8])>, String> {
+/// A frame, its payload, and what comes after it.
+type Split<'a> = (Header, &'a [u8], &'a [u8]);
+
+/// The first frame of `bytes`; `None` if it is not whole yet.
+fn split(bytes: &[u8]) -> Result<Option<Split<'_>>, String> {
     let Some((header, rest)) = bytes.split_first_chunk::<FRAME_HEADER>() else { return Ok(None) };
     let [a, b, c, kind, flags, stream @ ..] = *header;
     let length = usize::try_from(u32::from_be_bytes([0, a, b, c])).unwrap_or(usize::MAX);

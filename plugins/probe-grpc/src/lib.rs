@@ -44,7 +44,7 @@ impl Plugin for ProbeGrpc {
 }
 
 impl Probe for ProbeGrpc {
-    fn check(target: &Target, _: &Request, host: &dyn Host) -> Outcome {
+    fn check(target: &Target, _: &Request, host: &impl Host) -> Outcome {
         ask(target, host).unwrap_or_else(|outcome| outcome)
     }
 }
@@ -52,7 +52,7 @@ impl Probe for ProbeGrpc {
 hilum_plugin::export!(ProbeGrpc);
 
 /// One call. An early end is an `Err`.
-fn ask(target: &Target, host: &dyn Host) -> Result<Outcome, Outcome> {
+fn ask(target: &Target, host: &impl Host) -> Result<Outcome, Outcome> {
     let place = &target.place;
     let mut connection = place.connect(host).map_err(|error| error.outcome(&format!("connect to {place}")))?;
     if let Some(tls) = &target.tls {
@@ -76,11 +76,14 @@ fn ask(target: &Target, host: &dyn Host) -> Result<Outcome, Outcome> {
     loop {
         let bytes = connection.read(READ).map_err(|error| match error {
             NetworkError::TimedOut => fail(&format!("did not answer in time{}", call.progress())),
-            NetworkError::Closed => fail(&format!("broke the connection off{}", call.progress())),
+            NetworkError::Closed => {
+                fail(&format!("broke the connection off{}{}", call.progress(), hint(target, &call)))
+            }
             other => other.outcome(&format!("read the answer of {place}")),
         })?;
         if bytes.is_empty() {
-            return Err(fail(&format!("closed the connection without an answer{}", call.progress())));
+            let story = format!("closed the connection without an answer{}{}", call.progress(), hint(target, &call));
+            return Err(fail(&story));
         }
         let mut out = Vec::new();
         if let Some(answer) = call.feed(&bytes, &mut out).map_err(|story| fail(&story))? {
@@ -95,13 +98,23 @@ fn ask(target: &Target, host: &dyn Host) -> Result<Outcome, Outcome> {
     }
 }
 
+/// What a server may have wanted that closes without a word.
+fn hint(target: &Target, call: &Call) -> &'static str {
+    match &target.tls {
+        _ if !call.is_untouched() => "",
+        None => "; if it speaks TLS, write tls = {}",
+        Some(tls) if tls.shows_certificate() => "",
+        Some(_) => "; if it wants a certificate of ours, set tls.certificate and tls.key",
+    }
+}
+
 /// What is asked about, for messages.
 fn about(target: &Target) -> String {
     if target.service.is_empty() { "its health".to_owned() } else { format!("{:?}", target.service) }
 }
 
 /// The header fields of the call.
-fn fields(target: &Target, host: &dyn Host) -> Vec<u8> {
+fn fields(target: &Target, host: &impl Host) -> Vec<u8> {
     let mut block = Vec::new();
     let authority = target.authority();
     // At most eight digits. **Source:** "gRPC over HTTP2", TimeoutValue.

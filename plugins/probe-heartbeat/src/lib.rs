@@ -37,7 +37,7 @@ impl Plugin for ProbeHeartbeat {
 }
 
 impl Probe for ProbeHeartbeat {
-    fn check(heart: &Heart, _: &Request, host: &dyn Host) -> Outcome {
+    fn check(heart: &Heart, _: &Request, host: &impl Host) -> Outcome {
         let Some(service) = host.service() else {
             return Outcome::Unknown("no beat can be expected: the call is about no service".to_owned());
         };

@@ -45,7 +45,7 @@ impl Plugin for ProbeHttp {
 }
 
 impl Probe for ProbeHttp {
-    fn check(target: &Target, _: &Request, host: &dyn Host) -> Outcome {
+    fn check(target: &Target, _: &Request, host: &impl Host) -> Outcome {
         ask(target, host).unwrap_or_else(|outcome| outcome)
     }
 }
@@ -53,7 +53,7 @@ impl Probe for ProbeHttp {
 hilum_plugin::export!(ProbeHttp);
 
 /// One request. An early end is an `Err`.
-fn ask(target: &Target, host: &dyn Host) -> Result<Outcome, Outcome> {
+fn ask(target: &Target, host: &impl Host) -> Result<Outcome, Outcome> {
     let place = target.place();
     let mut connection =
         host.connect(&target.host, target.port).map_err(|e| e.outcome(&format!("connect to {place}")))?;

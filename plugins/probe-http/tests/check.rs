@@ -1,11 +1,10 @@
 //! The probe against a scripted host.
 
 use hilum_plugin::fake::{FakeHost, Step};
-use hilum_plugin::tls::fake::TlsHost;
 use hilum_plugin::{Host, NetworkError, Outcome, Request, TlsOptions, Trust};
 use probe_http::ProbeHttp;
 
-fn ask(settings: &str, host: &dyn Host) -> Outcome {
+fn ask(settings: &str, host: &impl Host) -> Outcome {
     hilum_plugin::check::<ProbeHttp>(&Request { settings: settings.to_owned(), timeout_ms: 2000, attempt: 1 }, host)
 }
 
@@ -245,11 +244,11 @@ fn https_is_http_with_tls_before_it() {
             Trust::Authorities(PEM.to_owned()),
         ),
     ] {
-        let host = TlsHost::new(server(port).with_file("/ca.pem", PEM.as_bytes(), 0));
+        let host = server(port).with_file("/ca.pem", PEM.as_bytes(), 0);
         assert_eq!(ask(settings, &host), Outcome::Pass, "{settings}");
         let (server_name, protocols) = (server_name.to_owned(), vec!["http/1.1".to_owned()]);
-        assert_eq!(host.asked(), [TlsOptions { server_name, trust, identity: None, protocols }]);
-        let conversations = host.fake().conversations();
+        assert_eq!(host.agreements(), [TlsOptions { server_name, trust, identity: None, protocols }]);
+        let conversations = host.conversations();
         assert!(
             conversations.iter().all(|c| c.tls.is_some() && c.closed && c.written.starts_with(b"GET /x HTTP/1.1\r\n"))
         );
@@ -259,7 +258,7 @@ fn https_is_http_with_tls_before_it() {
 #[test]
 fn a_server_that_is_not_trusted_fails_and_is_asked_nothing() {
     let settings = r#"{"url": "https://127.0.0.1:8080/healthz"}"#;
-    let refusing = |error: NetworkError| TlsHost::new(server(vec![Step::Hang])).with_refusal(error);
+    let refusing = |error: NetworkError| server(vec![Step::Hang]).with_tls_refusal(error);
     for (why, said) in [
         (
             "invalid peer certificate: UnknownIssuer",
@@ -274,7 +273,7 @@ fn a_server_that_is_not_trusted_fails_and_is_asked_nothing() {
         let host = refusing(NetworkError::Untrusted(why.to_owned()));
         let outcome = ask(settings, &host);
         assert!(fails_with(&outcome, said), "{outcome:?}");
-        assert!(host.fake().conversations().iter().all(|c| c.written.is_empty() && c.closed));
+        assert!(host.conversations().iter().all(|c| c.written.is_empty() && c.closed));
     }
     assert!(fails_with(&ask(settings, &refusing(NetworkError::TimedOut)), "cannot agree on TLS with"));
     let tiny = ask(settings, &refusing(NetworkError::Unsupported("there is no TLS in this hilum".to_owned())));

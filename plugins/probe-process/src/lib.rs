@@ -37,7 +37,7 @@ impl Plugin for ProbeProcess {
 }
 
 impl Probe for ProbeProcess {
-    fn check(question: &Question, _: &Request, host: &dyn Host) -> Outcome {
+    fn check(question: &Question, _: &Request, host: &impl Host) -> Outcome {
         match question {
             Question::Starts { most, within } => starts(*most, *within, host),
             Question::Table { pattern, limits } => match host.processes() {
@@ -54,7 +54,7 @@ impl Probe for ProbeProcess {
 hilum_plugin::export!(ProbeProcess);
 
 /// Whether the service was started at most so often, `within` milliseconds.
-fn starts(most: usize, within: u64, host: &dyn Host) -> Outcome {
+fn starts(most: usize, within: u64, host: &impl Host) -> Outcome {
     let Some(service) = host.service() else {
         return Outcome::Unknown("cannot count starts: the call is about no service".to_owned());
     };

@@ -36,7 +36,7 @@ impl Plugin for ProbeRedis {
 }
 
 impl Probe for ProbeRedis {
-    fn check(target: &Target, _: &Request, host: &dyn Host) -> Outcome {
+    fn check(target: &Target, _: &Request, host: &impl Host) -> Outcome {
         ask(target, host).unwrap_or_else(|outcome| outcome)
     }
 }
@@ -44,7 +44,7 @@ impl Probe for ProbeRedis {
 hilum_plugin::export!(ProbeRedis);
 
 /// One connection: log in, choose the database, ask. An early end is an `Err`.
-fn ask(target: &Target, host: &dyn Host) -> Result<Outcome, Outcome> {
+fn ask(target: &Target, host: &impl Host) -> Result<Outcome, Outcome> {
     let place = target.place.to_string();
     let connection = target.place.connect(host).map_err(|error| error.outcome(&format!("connect to {place}")))?;
     let mut session = Session { wire: Wire::new(connection), target, place };

@@ -39,7 +39,7 @@ impl Plugin for ProbeSql {
 }
 
 impl Probe for ProbeSql {
-    fn check(target: &Target, request: &Request, host: &dyn Host) -> Outcome {
+    fn check(target: &Target, request: &Request, host: &impl Host) -> Outcome {
         ask(target, request, host).unwrap_or_else(|outcome| outcome)
     }
 }
@@ -47,7 +47,7 @@ impl Probe for ProbeSql {
 hilum_plugin::export!(ProbeSql);
 
 /// One login and one query. An early end is an `Err`.
-fn ask(target: &Target, request: &Request, host: &dyn Host) -> Result<Outcome, Outcome> {
+fn ask(target: &Target, request: &Request, host: &impl Host) -> Result<Outcome, Outcome> {
     let server = target.server();
     let connection = target.place.connect(host).map_err(|error| error.outcome(&format!("connect to {server}")))?;
     let line = Line::new(connection, server, target.kind.name());

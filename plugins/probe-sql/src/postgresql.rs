@@ -16,7 +16,7 @@ use crate::wire::{Cursor, Line, MAX_PACKET, Phase, said, shown};
 const VERSION: u32 = 3 << 16;
 
 /// Logs in, asks, and says good-bye.
-pub(crate) fn ask(mut line: Line, target: &Target, request: &Request, host: &dyn Host) -> Result<Outcome, Outcome> {
+pub(crate) fn ask(mut line: Line, target: &Target, request: &Request, host: &impl Host) -> Result<Outcome, Outcome> {
     line.phase = Phase::Login;
     line.write(&startup(target))?;
     log_in(&mut line, target, || nonce(request, host))?;
@@ -32,7 +32,7 @@ pub(crate) fn ask(mut line: Line, target: &Target, request: &Request, host: &dyn
 /// for here: the answer of another login cannot be played back to us. Whoever guesses it gains nothing, because the server proves itself
 /// only to someone who has proved to know the password. The password must not go into it: the nonce would be a quicker way to test guesses
 /// than the proof is.
-fn nonce(request: &Request, host: &dyn Host) -> String {
+fn nonce(request: &Request, host: &impl Host) -> String {
     let digest = Sha256::new()
         .chain_update(host.wall_now().to_be_bytes())
         .chain_update(host.monotonic_now().to_be_bytes())

@@ -30,7 +30,7 @@ impl Plugin for ProbeTcp {
 }
 
 impl Probe for ProbeTcp {
-    fn check(target: &Target, _: &Request, host: &dyn Host) -> Outcome {
+    fn check(target: &Target, _: &Request, host: &impl Host) -> Outcome {
         target.exchange.over(target.place.connect(host), &target.place)
     }
 }

@@ -41,7 +41,7 @@ impl Plugin for ProbeUnix {
 }
 
 impl Probe for ProbeUnix {
-    fn check(target: &Target, _: &Request, host: &dyn Host) -> Outcome {
+    fn check(target: &Target, _: &Request, host: &impl Host) -> Outcome {
         target.exchange.over(host.connect_unix(&target.path), target)
     }
 }

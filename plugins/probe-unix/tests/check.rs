@@ -9,7 +9,7 @@ use hilum_plugin::native::NativeHost;
 use hilum_plugin::{Host, NetworkError, Outcome, Request};
 use probe_unix::ProbeUnix;
 
-fn check(settings: &str, host: &dyn Host) -> Outcome {
+fn check(settings: &str, host: &impl Host) -> Outcome {
     hilum_plugin::check::<ProbeUnix>(&Request { settings: settings.to_owned(), timeout_ms: 1000, attempt: 1 }, host)
 }
 

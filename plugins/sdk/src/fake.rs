@@ -1,6 +1,7 @@
 //! A host for native tests: a script of what each place answers, and a record of what the plugin did. Time passes only where the script
 //! says so.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -28,6 +29,8 @@ pub struct FakeHost {
     service: Option<Service>,
     series: RefCell<Vec<(String, f64)>>,
     kept: RefCell<BTreeMap<String, Vec<u8>>>,
+    tls_refusal: Option<NetworkError>,
+    agreements: RefCell<Vec<TlsOptions>>,
 }
 
 /// A file of a script.
@@ -148,6 +151,19 @@ impl FakeHost {
     #[must_use]
     pub fn with_datagrams(self, host: &str, port: u16, steps: Vec<Step>) -> FakeHost {
         self.with_peer(&udp(host), port, steps)
+    }
+
+    /// Lets every agreement on TLS fail.
+    #[must_use]
+    pub fn with_tls_refusal(mut self, error: NetworkError) -> FakeHost {
+        self.tls_refusal = Some(error);
+        self
+    }
+
+    /// How the plugin wanted to agree on TLS, each time.
+    #[must_use]
+    pub fn agreements(&self) -> Vec<TlsOptions> {
+        self.agreements.borrow().clone()
     }
 
     /// Gives a name addresses, or an error.
@@ -343,6 +359,23 @@ impl Host for FakeHost {
         Ok(Box::new(self.converse(host, port, &format!("{host}:{port}"))?))
     }
 
+    fn start_tls(
+        &self,
+        connection: Box<dyn Connection>,
+        options: &TlsOptions,
+    ) -> Result<Box<dyn Connection>, NetworkError> {
+        self.clock.pass(0)?;
+        self.agreements.borrow_mut().push(options.clone());
+        self.tls_refusal.clone().map_or(Ok(()), Err)?;
+        match connection.into_any().downcast::<FakeConnection>() {
+            Ok(connection) => {
+                connection.conversation.borrow_mut().tls = Some(options.server_name.clone());
+                Ok(connection)
+            }
+            Err(_) => Err(NetworkError::Invalid("the connection is not this host's".to_owned())),
+        }
+    }
+
     fn connect_unix(&self, path: &str) -> Result<Box<dyn Connection>, NetworkError> {
         Ok(Box::new(self.converse(&unix(path), 0, &unix(path))?))
     }
@@ -526,10 +559,8 @@ impl Connection for FakeConnection {
         Ok(())
     }
 
-    fn start_tls(self: Box<Self>, options: &TlsOptions) -> Result<Box<dyn Connection>, NetworkError> {
-        self.clock.pass(0)?;
-        self.conversation.borrow_mut().tls = Some(options.server_name.clone());
-        Ok(self)
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
     }
 }
 
@@ -545,6 +576,15 @@ impl Datagrams for FakeConnection {
         }
         let whole = self.read(65_536)?;
         Ok(whole.into_iter().take(usize::try_from(limit).unwrap_or(usize::MAX)).collect())
+    }
+
+    fn receive_within(&mut self, limit: u32, ms: u32) -> Result<Option<Vec<u8>>, NetworkError> {
+        // A step of silence is for one wait.
+        if self.steps.pop_front_if(|step| *step == Step::Hang).is_some() || self.steps.is_empty() {
+            self.clock.pass(ms)?;
+            return Ok(None);
+        }
+        self.receive(limit).map(Some)
     }
 }
 

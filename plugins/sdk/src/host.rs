@@ -1,6 +1,7 @@
 //! What a plugin may ask of the host, as traits, so that a test can stand in for it. What each function means, and which grant it needs, is
 //! said in `wit/host/`.
 
+use std::any::Any;
 use std::fmt;
 
 use crate::plugin::Outcome;
@@ -30,6 +31,15 @@ pub trait Host {
     ///
     /// **Errors:** [`NetworkError`].
     fn connect(&self, host: &str, port: u16) -> Result<Box<dyn Connection>, NetworkError>;
+
+    /// Agrees on TLS with the peer of a connection that this host opened, and returns the one it protects.
+    ///
+    /// **Errors:** [`NetworkError`]; the connection is gone then.
+    fn start_tls(
+        &self,
+        connection: Box<dyn Connection>,
+        options: &TlsOptions,
+    ) -> Result<Box<dyn Connection>, NetworkError>;
 
     /// Opens a connection to a socket in the file system.
     ///
@@ -124,7 +134,7 @@ pub trait Host {
 }
 
 /// An open connection; dropping it closes it.
-pub trait Connection {
+pub trait Connection: 'static {
     /// Writes all of `bytes`, at most 1 MiB.
     ///
     /// **Errors:** [`NetworkError`].
@@ -140,10 +150,8 @@ pub trait Connection {
     /// **Errors:** [`NetworkError`].
     fn shutdown_write(&mut self) -> Result<(), NetworkError>;
 
-    /// Agrees on TLS with the peer and returns the connection it protects.
-    ///
-    /// **Errors:** [`NetworkError`]; the connection is gone then.
-    fn start_tls(self: Box<Self>, options: &TlsOptions) -> Result<Box<dyn Connection>, NetworkError>;
+    /// Itself, for the host that made it.
+    fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
 
 /// A datagram socket with one peer; dropping it closes it.
@@ -157,6 +165,11 @@ pub trait Datagrams {
     ///
     /// **Errors:** [`NetworkError`].
     fn receive(&mut self, limit: u32) -> Result<Vec<u8>, NetworkError>;
+
+    /// The same, but waits no longer than `ms` milliseconds; `None` if nothing came in that time.
+    ///
+    /// **Errors:** [`NetworkError`].
+    fn receive_within(&mut self, limit: u32, ms: u32) -> Result<Option<Vec<u8>>, NetworkError>;
 }
 
 /// How important a log line is.
@@ -228,6 +241,8 @@ pub struct HttpRequest {
     pub redirects: u32,
     /// Who may answer, for `https`.
     pub trust: Trust,
+    /// Name the peer's certificate must be for; the URL's host if none.
+    pub server_name: Option<String>,
     /// Who we are, for `https`.
     pub identity: Option<Identity>,
     /// Bytes of content wanted.
@@ -239,6 +254,8 @@ pub struct HttpRequest {
 pub struct HttpResponse {
     /// The URL that answered.
     pub url: String,
+    /// The method it was asked with last.
+    pub method: String,
     /// Its status.
     pub status: u16,
     /// Its fields, names in lower case.
@@ -291,7 +308,7 @@ impl FileStatus {
     /// How long ago it was changed last. **Units:** milliseconds; 0 for what is up to a minute ahead of the clock.
     ///
     /// **Errors:** it is further ahead; the text fits after what it is called.
-    pub fn age_ms(&self, host: &dyn Host) -> Result<u64, String> {
+    pub fn age_ms(&self, host: &impl Host) -> Result<u64, String> {
         let now = host.wall_now();
         match self.modified.saturating_sub(now) {
             0..=AHEAD => Ok(now.saturating_sub(self.modified) / 1_000_000),

@@ -27,7 +27,7 @@
 //! }
 //!
 //! impl Probe for Even {
-//!     fn check(number: &i64, _request: &Request, _host: &dyn Host) -> Outcome {
+//!     fn check(number: &i64, _request: &Request, _host: &impl Host) -> Outcome {
 //!         if number % 2 == 0 { Outcome::Pass } else { Outcome::Fail(format!("{number} is odd")) }
 //!     }
 //! }

@@ -1,6 +1,7 @@
 //! A host of real sockets, for native tests against real servers. It grants what a test lists and ends when its time is up, as hilum does;
 //! what it cannot show is the sandbox. What is no socket is scripted as in [`FakeHost`]; TLS and HTTP are the sandbox's.
 
+use std::any::Any;
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
@@ -128,6 +129,10 @@ impl Host for NativeHost {
             }
         }
         Err(last)
+    }
+
+    fn start_tls(&self, _: Box<dyn Connection>, _: &TlsOptions) -> Result<Box<dyn Connection>, NetworkError> {
+        Err(NetworkError::Unsupported("TLS is the sandbox's; try it with hilumc call".to_owned()))
     }
 
     fn connect_unix(&self, path: &str) -> Result<Box<dyn Connection>, NetworkError> {
@@ -264,6 +269,16 @@ impl Datagrams for NativeDatagrams {
         bytes.truncate(count);
         Ok(bytes)
     }
+
+    fn receive_within(&mut self, limit: u32, ms: u32) -> Result<Option<Vec<u8>>, NetworkError> {
+        let soon = self.until.min(Instant::now() + Duration::from_millis(ms.into()));
+        let mut hurried =
+            NativeDatagrams { socket: self.socket.try_clone().map_err(|error| failure(&error))?, until: soon };
+        match hurried.receive(limit) {
+            Err(NetworkError::TimedOut) if soon < self.until => Ok(None),
+            received => received.map(Some),
+        }
+    }
 }
 
 impl<S: Stream + 'static> Connection for NativeConnection<S> {
@@ -291,8 +306,8 @@ impl<S: Stream + 'static> Connection for NativeConnection<S> {
         self.stream.end().map_err(|error| failure(&error))
     }
 
-    fn start_tls(self: Box<Self>, _: &TlsOptions) -> Result<Box<dyn Connection>, NetworkError> {
-        Err(NetworkError::Unsupported("TLS is the sandbox's; try it with hilumc call".to_owned()))
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
     }
 }
 

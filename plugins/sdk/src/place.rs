@@ -37,7 +37,7 @@ impl Place {
     /// Connects to it.
     ///
     /// **Errors:** [`NetworkError`].
-    pub fn connect(&self, host: &dyn Host) -> Result<Box<dyn Connection>, NetworkError> {
+    pub fn connect(&self, host: &impl Host) -> Result<Box<dyn Connection>, NetworkError> {
         host.connect(&self.host, self.port)
     }
 }

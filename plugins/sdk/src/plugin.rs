@@ -21,13 +21,13 @@ pub trait Plugin {
 /// A question about a service. See `wit/probe/probe.wit`.
 pub trait Probe: Plugin {
     /// Asks. Must be idempotent: a call may be repeated.
-    fn check(settings: &Self::Settings, request: &Request, host: &dyn Host) -> Outcome;
+    fn check(settings: &Self::Settings, request: &Request, host: &impl Host) -> Outcome;
 }
 
 /// Telling somebody that something happened. See `wit/callback/callback.wit`.
 pub trait Callback: Plugin {
     /// Tells. Must be idempotent for one event: a call may be repeated.
-    fn notify(settings: &Self::Settings, event: &Event, context: &Context, host: &dyn Host) -> Reaction;
+    fn notify(settings: &Self::Settings, event: &Event, context: &Context, host: &impl Host) -> Reaction;
 }
 
 /// Settings from their JSON.
@@ -41,7 +41,7 @@ pub fn read<P: Plugin>(json: &str) -> Result<P::Settings, SettingsError> {
 }
 
 /// A call of a probe as the host makes it: settings that cannot be read are an unknown.
-pub fn check<P: Probe>(request: &Request, host: &dyn Host) -> Outcome {
+pub fn check<P: Probe>(request: &Request, host: &impl Host) -> Outcome {
     match read::<P>(&request.settings) {
         Ok(settings) => P::check(&settings, request, host),
         Err(error) => Outcome::Unknown(error.to_string()),
@@ -49,7 +49,7 @@ pub fn check<P: Probe>(request: &Request, host: &dyn Host) -> Outcome {
 }
 
 /// A call of a callback as the host makes it: settings that cannot be read are a failure.
-pub fn notify<C: Callback>(event: &Event, context: &Context, host: &dyn Host) -> Reaction {
+pub fn notify<C: Callback>(event: &Event, context: &Context, host: &impl Host) -> Reaction {
     match read::<C>(&context.settings) {
         Ok(settings) => C::notify(&settings, event, context, host),
         Err(error) => Reaction::Failed(error.to_string()),
@@ -133,8 +133,21 @@ pub struct Context {
 pub enum Reaction {
     /// It was told and taken; what was answered.
     Done(String),
-    /// Not yet, and why.
-    Retry(String),
+    /// Not yet.
+    Retry {
+        /// Why.
+        why: String,
+        /// How long to wait at least, where the receiver said so. **Units:** milliseconds.
+        after_ms: Option<u32>,
+    },
     /// No, and why.
     Failed(String),
+}
+
+impl Reaction {
+    /// Not yet, and the receiver did not say when.
+    #[must_use]
+    pub fn retry(why: String) -> Reaction {
+        Reaction::Retry { why, after_ms: None }
+    }
 }

@@ -3,8 +3,6 @@
 //! TLS itself is the host's. Certificates and keys stand in the table as PEM text or are read from files, so that a renewed file counts from
 //! the next call on.
 
-pub mod fake;
-
 use std::fmt;
 
 use crate::host::{Connection, FileError, Host, Identity, NetworkError, TlsOptions, Trust};
@@ -56,7 +54,7 @@ impl Pem {
         }
     }
 
-    fn text(&self, key: &str, host: &dyn Host) -> Result<String, PemError> {
+    fn text(&self, key: &str, host: &impl Host) -> Result<String, PemError> {
         let path = match self {
             Pem::Text(text) => return Ok(text.clone()),
             Pem::File(path) => path,
@@ -112,17 +110,6 @@ impl Tls {
         Ok(tls)
     }
 
-    /// Reads the table for [`Host::fetch`], which wants the certificate of the URL's host and no other.
-    ///
-    /// **Errors:** the first mistake; `server-name` is one.
-    pub fn read_for_fetch(setting: Setting) -> Result<Tls, SettingsError> {
-        let (tls, name) = Tls::parts(setting)?;
-        let refuse = |name: Setting| {
-            name.error("cannot be set here: the certificate must be for the host of `url`; leave it out")
-        };
-        name.map_or(Ok(tls), |name| Err(refuse(name)))
-    }
-
     fn parts(setting: Setting) -> Result<(Tls, Option<Setting>), SettingsError> {
         let mut table = setting.table()?;
         let ca = table.optional("ca");
@@ -150,10 +137,16 @@ impl Tls {
         self.server_name.as_deref()
     }
 
+    /// Whether a peer that asks who we are is shown a certificate.
+    #[must_use]
+    pub fn shows_certificate(&self) -> bool {
+        self.identity.is_some()
+    }
+
     /// Who may answer.
     ///
     /// **Errors:** the file of `ca` cannot be used.
-    pub fn trust(&self, host: &dyn Host) -> Result<Trust, PemError> {
+    pub fn trust(&self, host: &impl Host) -> Result<Trust, PemError> {
         match &self.ca {
             _ if self.insecure => Ok(Trust::Anybody),
             None => Ok(Trust::System),
@@ -164,7 +157,7 @@ impl Tls {
     /// Who we are.
     ///
     /// **Errors:** the file of `certificate` or `key` cannot be used.
-    pub fn identity(&self, host: &dyn Host) -> Result<Option<Identity>, PemError> {
+    pub fn identity(&self, host: &impl Host) -> Result<Option<Identity>, PemError> {
         let Some((certificates, key)) = &self.identity else { return Ok(None) };
         Ok(Some(Identity { certificates: certificates.text("certificate", host)?, key: key.text("key", host)? }))
     }
@@ -176,7 +169,7 @@ impl Tls {
     pub fn protect(
         &self,
         connection: Box<dyn Connection>,
-        host: &dyn Host,
+        host: &impl Host,
         name: &str,
         place: &str,
         protocols: &[&str],
@@ -188,7 +181,7 @@ impl Tls {
             identity: self.identity(host).map_err(unknown)?,
             protocols: protocols.iter().map(|protocol| (*protocol).to_owned()).collect(),
         };
-        connection.start_tls(&options).map_err(|error| match error.outcome(&format!("agree on TLS with {place}")) {
+        host.start_tls(connection, &options).map_err(|error| match error.outcome(&format!("agree on TLS with {place}")) {
             Outcome::Fail(story) if matches!(&error, NetworkError::Untrusted(why) if why.contains("certificate")) => {
                 Outcome::Fail(format!("{story}; if it is the right one, set tls.ca or tls.server-name"))
             }
@@ -199,7 +192,6 @@ impl Tls {
 
 #[cfg(test)]
 mod tests {
-    use super::fake::TlsHost;
     use super::{MAX_FILE, Tls};
     use crate::fake::FakeHost;
     use crate::host::{FileError, Host, Identity, NetworkError, TlsOptions, Trust};
@@ -223,7 +215,7 @@ mod tests {
         text.replace('\n', "\\n")
     }
 
-    fn protect(json: &str, host: &TlsHost) -> Result<(), Outcome> {
+    fn protect(json: &str, host: &FakeHost) -> Result<(), Outcome> {
         let tls = read(json).map_err(Outcome::Unknown)?;
         let connection = host.connect("h", 1).map_err(|error| error.outcome("connect"))?;
         tls.protect(connection, host, "h", "h:1", &["h2"]).map(drop)
@@ -235,7 +227,7 @@ mod tests {
 
     #[test]
     fn the_table_becomes_options() {
-        let host = TlsHost::new(peer().with_file("/ca.pem", CA.as_bytes(), 0).with_file("/key.pem", KEY.as_bytes(), 0));
+        let host = peer().with_file("/ca.pem", CA.as_bytes(), 0).with_file("/key.pem", KEY.as_bytes(), 0);
         let (ca, key) = (quoted(CA), quoted(KEY));
         let identity = Some(Identity { certificates: CA.to_owned(), key: KEY.to_owned() });
         for (json, server_name, trust, identity) in [
@@ -250,7 +242,7 @@ mod tests {
             assert_eq!(protect(&json, &host), Ok(()), "{json}");
             let server_name = server_name.to_owned();
             let expected = TlsOptions { server_name, trust, identity, protocols: vec!["h2".to_owned()] };
-            assert_eq!(host.asked().last(), Some(&expected), "{json}");
+            assert_eq!(host.agreements().last(), Some(&expected), "{json}");
         }
     }
 
@@ -273,9 +265,6 @@ mod tests {
             let error = read(json).err().unwrap_or_default();
             assert!(error.contains(said) && !error.contains("hunter2"), "{json}: {error}");
         }
-        let error = read_by(r#"{"server-name": "a"}"#, Tls::read_for_fetch).err().unwrap_or_default();
-        assert!(error.contains("tls.server-name: cannot be set here"), "{error}");
-        assert!(read_by(r#"{"insecure": true}"#, Tls::read_for_fetch).is_ok());
         let tls = read(&format!(r#"{{"certificate": "{key}", "key": "{key}"}}"#));
         assert!(tls.is_ok() && !format!("{tls:?}").contains("hunter2"));
     }
@@ -289,7 +278,7 @@ mod tests {
             .with_file("/der", b"\x30\x82", 0)
             .with_file("/ca.pem", CA.as_bytes(), 0)
             .with_file_error("/key.pem", refused);
-        let host = TlsHost::new(files);
+        let host = files;
         for (json, said) in [
             (r#"{"ca": "/none"}"#, "cannot read tls.ca from /none: reading /none is not granted"),
             (r#"{"ca": "/long"}"#, "tls.ca: /long has more than 320 KiB"),
@@ -306,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_is_not_trusted_fails_and_a_host_without_tls_is_unknown() {
-        let refusing = |error: NetworkError| protect("{}", &TlsHost::new(peer()).with_refusal(error));
+        let refusing = |error: NetworkError| protect("{}", &peer().with_tls_refusal(error));
         let story = "cannot agree on TLS with h:1: invalid peer certificate: UnknownIssuer; if it is the right one, set tls.ca or \
                      tls.server-name";
         let untrusted = NetworkError::Untrusted("invalid peer certificate: UnknownIssuer".to_owned());

@@ -1,5 +1,7 @@
 //! The component's side: generated bindings and their translation. Compiled for guests only.
 
+use std::any::Any;
+
 use crate::host::{
     CommandError, CommandOutput, Connection, Datagrams, Ending, FileError, FileKind, FileStatus, Host, HttpRequest,
     HttpResponse, Identity, Level, NetworkError, Process, ProcessError, ProcessTable, Run, Service, TlsOptions, Trust,
@@ -122,7 +124,7 @@ pub fn notify<C: Callback>(context: told::Context, event: told::Event) -> told::
     let event = plugin::Event { name, id, at, service, body };
     match plugin::notify::<C>(&event, &plugin::Context { settings, timeout_ms, attempt }, &Guesthost) {
         plugin::Reaction::Done(text) => told::Reaction::Done(text),
-        plugin::Reaction::Retry(why) => told::Reaction::Retry(why),
+        plugin::Reaction::Retry { why, after_ms } => told::Reaction::Retry(told::Again { why, after_ms }),
         plugin::Reaction::Failed(why) => told::Reaction::Failed(why),
     }
 }
@@ -170,6 +172,24 @@ impl Host for Guesthost {
         Ok(Box::new(tcp::connect(host, port)?))
     }
 
+    fn start_tls(
+        &self,
+        connection: Box<dyn Connection>,
+        options: &TlsOptions,
+    ) -> Result<Box<dyn Connection>, NetworkError> {
+        let TlsOptions { server_name, trust, identity, protocols } = options;
+        let options = tls::Options {
+            server_name: server_name.clone(),
+            trust: trust.into(),
+            identity: identity.as_ref().map(Into::into),
+            protocols: protocols.clone(),
+        };
+        match connection.into_any().downcast::<connection::Connection>() {
+            Ok(connection) => Ok(Box::new(tls::wrap(*connection, &options)?)),
+            Err(_) => Err(NetworkError::Invalid("the connection is not this host's".to_owned())),
+        }
+    }
+
     fn connect_unix(&self, path: &str) -> Result<Box<dyn Connection>, NetworkError> {
         Ok(Box::new(unix::connect(path)?))
     }
@@ -187,7 +207,7 @@ impl Host for Guesthost {
     }
 
     fn fetch(&self, request: &HttpRequest) -> Result<HttpResponse, NetworkError> {
-        let HttpRequest { method, url, headers, body, redirects, trust, identity, limit } = request;
+        let HttpRequest { method, url, headers, body, redirects, trust, server_name, identity, limit } = request;
         let answer = http::fetch(&http::Request {
             method: method.clone(),
             url: url.clone(),
@@ -195,11 +215,12 @@ impl Host for Guesthost {
             body: body.clone(),
             redirects: *redirects,
             trust: trust.into(),
+            server_name: server_name.clone(),
             identity: identity.as_ref().map(Into::into),
             limit: *limit,
         })?;
-        let http::Response { url, status, headers, body, cut } = answer;
-        Ok(HttpResponse { url, status, headers, body, cut })
+        let http::Response { url, method, status, headers, body, cut } = answer;
+        Ok(HttpResponse { url, method, status, headers, body, cut })
     }
 
     fn file_status(&self, path: &str) -> Result<FileStatus, FileError> {
@@ -321,15 +342,8 @@ impl Connection for connection::Connection {
         Ok(connection::Connection::shutdown_write(self)?)
     }
 
-    fn start_tls(self: Box<Self>, options: &TlsOptions) -> Result<Box<dyn Connection>, NetworkError> {
-        let TlsOptions { server_name, trust, identity, protocols } = options;
-        let options = tls::Options {
-            server_name: server_name.clone(),
-            trust: trust.into(),
-            identity: identity.as_ref().map(Into::into),
-            protocols: protocols.clone(),
-        };
-        Ok(Box::new(tls::wrap(*self, &options)?))
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
     }
 }
 
@@ -340,6 +354,10 @@ impl Datagrams for udp::Socket {
 
     fn receive(&mut self, limit: u32) -> Result<Vec<u8>, NetworkError> {
         Ok(udp::Socket::receive(self, limit)?)
+    }
+
+    fn receive_within(&mut self, limit: u32, ms: u32) -> Result<Option<Vec<u8>>, NetworkError> {
+        Ok(udp::Socket::receive_within(self, limit, ms)?)
     }
 }
 

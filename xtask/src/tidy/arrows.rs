@@ -16,6 +16,7 @@ const OURS: &[(&str, &[&str])] = &[
     ("hilum-status", &["hilum-wire", "hilum-sys"]),
     ("hilum", &["hilum-engine", "hilum-config", "hilum-wire", "hilum-sys", "hilum-sandbox", "hilum-status"]),
     ("hilum-plugin", &[]),
+    ("attacks", &["hilum-plugin"]),
     ("callback-events", &["hilum-plugin"]),
     ("callback-webhook", &["hilum-plugin"]),
     ("probe-amqp", &["hilum-plugin"]),

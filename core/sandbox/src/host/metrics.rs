@@ -79,22 +79,28 @@ impl State {
 }
 
 impl Host for State {
-    fn count(
+    async fn count(
         &mut self,
         name: String,
         labels: Vec<(String, String)>,
         increment: f64,
     ) -> wasmtime::Result<Result<(), Error>> {
-        Ok(self.measure(&name, labels, true, increment))
+        Ok(match self.heard().await {
+            Ok(()) => self.measure(&name, labels, true, increment),
+            Err(why) => Err(Error::Limit(why)),
+        })
     }
 
-    fn gauge(
+    async fn gauge(
         &mut self,
         name: String,
         labels: Vec<(String, String)>,
         value: f64,
     ) -> wasmtime::Result<Result<(), Error>> {
-        Ok(self.measure(&name, labels, false, value))
+        Ok(match self.heard().await {
+            Ok(()) => self.measure(&name, labels, false, value),
+            Err(why) => Err(Error::Limit(why)),
+        })
     }
 }
 

@@ -231,6 +231,17 @@ impl State {
         self.logged = self.logged.saturating_add(1);
     }
 
+    /// Waits until PID 1 has heard most of what plugins keep and measure.
+    ///
+    /// **Errors:** it did not in the call's time; why, for people.
+    pub(crate) async fn heard(&mut self) -> Result<(), String> {
+        let room = self.kept.uplink.room();
+        self.pace
+            .wait(room)
+            .await
+            .map_err(|_| "what plugins keep and measure comes faster than hilum takes it".to_owned())
+    }
+
     /// Notes that the call asked for something that is not granted, and tells the operator.
     pub(crate) fn deny(&mut self, why: &str) {
         self.denied = self.denied.saturating_add(1);

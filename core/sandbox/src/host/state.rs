@@ -61,17 +61,23 @@ impl Host for State {
         Ok(self.kept.things().state.get(&key).cloned())
     }
 
-    fn set(&mut self, key: String, value: Option<Vec<u8>>) -> wasmtime::Result<Result<(), Error>> {
-        Ok(self.put(key, value, |_| true).map(drop))
+    async fn set(&mut self, key: String, value: Option<Vec<u8>>) -> wasmtime::Result<Result<(), Error>> {
+        Ok(match self.heard().await {
+            Ok(()) => self.put(key, value, |_| true).map(drop),
+            Err(why) => Err(Error::Limit(why)),
+        })
     }
 
-    fn compare_and_set(
+    async fn compare_and_set(
         &mut self,
         key: String,
         expected: Option<Vec<u8>>,
         value: Option<Vec<u8>>,
     ) -> wasmtime::Result<Result<bool, Error>> {
-        Ok(self.put(key, value, |current| current == expected.as_ref()))
+        Ok(match self.heard().await {
+            Ok(()) => self.put(key, value, |current| current == expected.as_ref()),
+            Err(why) => Err(Error::Limit(why)),
+        })
     }
 
     fn keys(&mut self) -> wasmtime::Result<Vec<String>> {

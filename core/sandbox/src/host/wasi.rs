@@ -32,7 +32,7 @@ use crate::bindings::host::tls::Trust;
 use crate::grant::{Endpoint, Grants, Transport};
 use crate::host::State;
 use crate::host::kept::Kept;
-use crate::host::network::{Dialer, exchange};
+use crate::host::network::{Dialer, Peer, exchange};
 use crate::text::{MAX_TEXT, clean};
 
 /// Bytes a guest may write to a standard stream at a time, and the longest line.
@@ -354,7 +354,8 @@ async fn send(guard: &Guard, mut request: Request<WasiBody>) -> Result<Sent, Err
     let target = request.uri().clone();
     let path = target.path_and_query().map_or("/", |path| path.as_str());
     *request.uri_mut() = path.parse::<Uri>().map_err(|error| Error::Invalid(error.to_string()))?;
-    let (response, turning) = exchange(&guard.dialer, &target, &Trust::System, None, request).await?;
+    let peer = Peer { trust: Trust::System, name: None, identity: None };
+    let (response, turning) = exchange(&guard.dialer, &target, peer, request).await?;
     let held: Pin<Box<dyn Future<Output = Result<(), wasmtime_wasi_http::Error>> + Send>> = Box::pin(async move {
         let _turning = turning;
         std::future::pending().await

@@ -15,8 +15,10 @@ mod guest;
 mod lives;
 mod network;
 mod numbers;
+mod peers;
 mod stage;
 mod time;
+mod tls;
 mod toolchain;
 #[expect(dead_code, reason = "the role's own tests use the rest")]
 #[path = "../role/worker.rs"]

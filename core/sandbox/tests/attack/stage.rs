@@ -3,15 +3,15 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use hilum_sandbox::load::digest;
@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use crate::guest::{ECHO, Guest};
 use crate::toolchain::attacks;
-use crate::worker::{MEMORY, Worker, program, scratch};
+use crate::worker::{Worker, program, scratch};
 
 /// The plugin that means well.
 const VICTIM: u16 = 0;
@@ -91,26 +91,30 @@ impl Setting {
 
     /// Starts the worker, has both plugins loaded, seals it, and warms it up: threads that are started once are started now.
     pub(crate) fn start(self) -> Stage {
-        let mut command = Command::new(program());
-        if let Some(resolver) = &self.resolver {
-            command = Command::new("unshare");
+        // This libc keeps large blocks for later; the one hilum is shipped with gives them back, as this one does when told.
+        let mut words = vec!["/usr/bin/env", "MALLOC_ARENA_MAX=1", "MALLOC_MMAP_THRESHOLD_=131072"];
+        let resolver = self.resolver.as_ref().map(|path| path.to_str().unwrap());
+        if let Some(path) = resolver {
             // Not root: root in a namespace of one's own will do.
-            command.args(if is_root() { &["-m"][..] } else { &["-rm"] });
-            command.args(["/bin/sh", "-c", r#"/bin/mount --bind "$0" /etc/resolv.conf && exec "$@""#]).arg(resolver).arg(program());
+            words.extend(["/usr/bin/unshare", if is_root() { "-m" } else { "-rm" }]);
+            words.extend(["/bin/sh", "-c", r#"/bin/mount --bind "$0" /etc/resolv.conf && exec "$@""#, path]);
         }
+        let mut command = Command::new(words.remove(0));
+        command.args(words).arg(program());
         if is_root() {
             command.arg("--confine");
         }
         let worker = Worker::start_by(command);
-        let channel = Channel::from_descriptor(worker.channel.as_ref().unwrap().as_fd().try_clone_to_owned().unwrap());
+        let ours = worker.channel.as_ref().unwrap().as_fd().try_clone_to_owned().unwrap();
         let mut stage = Stage {
             worker,
-            runs: Runs { channel: Arc::new(channel), ..Runs::default_with_nothing() },
+            runs: Runs::new(Channel::from_descriptor(ours)),
             told: Told::default(),
+            answers: HashMap::new(),
             next: 0,
         };
         stage.worker.load(Guest::checking(ECHO));
-        let bytes = self.attacker.as_deref().unwrap_or_else(attacks);
+        let bytes = self.attacker.as_deref().unwrap_or_else(|| attacks());
         let file = scratch(bytes);
         let descriptors: Vec<_> = std::iter::once(file.as_fd()).chain(self.files.iter().map(AsFd::as_fd)).collect();
         let loaded = stage.worker.order(ATTACKER, Some(digest(bytes)), ROOM, self.grants, &descriptors);
@@ -119,10 +123,278 @@ impl Setting {
         let FromSandbox::Sealed { refused } = stage.worker.receive() else { panic!("not sealed") };
         assert!(refused.iter().all(|what| what.starts_with("landlock")), "{refused:?}");
         for attempt in ["spin", "list-directory", "nothing"] {
-            stage.ask(attempt, &json!({"path": "/"}), 50);
+            let id = stage.ask(attempt, &json!({"path": "/"}), 50);
+            stage.answer(id);
         }
         stage.meet_victim("before anything");
-        stage.told = Told::default();
         stage
     }
+}
+
+/// The two plugins in their worker.
+pub(crate) struct Stage {
+    worker: Worker,
+    pub(crate) runs: Runs,
+    pub(crate) told: Told,
+    answers: HashMap<u64, (Answer, u32)>,
+    next: u64,
+}
+
+/// What the worker told its PID 1 beside answers.
+#[derive(Default)]
+pub(crate) struct Told {
+    /// Plugin, level, line.
+    pub(crate) lines: Vec<(u16, String, String)>,
+    /// Values to keep.
+    pub(crate) kept: usize,
+    /// Values of series.
+    pub(crate) measured: usize,
+}
+
+/// What an attempt met.
+pub(crate) struct Met {
+    name: String,
+    pub(crate) answer: Answer,
+    pub(crate) denied: u32,
+    pub(crate) told: Told,
+}
+
+impl Stage {
+    /// Calls the attacker; returns the number of the call.
+    pub(crate) fn ask(&mut self, attempt: &str, with: &Value, timeout_ms: u64) -> u64 {
+        self.next += 1;
+        self.worker.call(self.next, ATTACKER, &json!({"attempt": attempt, "with": with}).to_string(), timeout_ms);
+        self.next
+    }
+
+    /// The answer of a call, and how often it was denied something.
+    pub(crate) fn answer(&mut self, id: u64) -> (Answer, u32) {
+        loop {
+            if let Some(answer) = self.answers.remove(&id) {
+                return answer;
+            }
+            self.hear();
+        }
+    }
+
+    /// Takes the next message, and does what PID 1 does about it.
+    fn hear(&mut self) {
+        match self.worker.next().unwrap_or_else(|| panic!("the worker has gone")) {
+            FromSandbox::Log { plugin, level, message } => self.told.lines.push((plugin, level, message)),
+            FromSandbox::Answered { id, answer, denied, .. } => {
+                self.answers.insert(id, (answer, denied));
+            }
+            FromSandbox::Keep { plugin: ATTACKER, .. } => self.told.kept += 1,
+            FromSandbox::Measured { plugin: ATTACKER, .. } => self.told.measured += 1,
+            FromSandbox::Run { id, plugin: ATTACKER, command } => self.runs.start(id, &command, &self.worker),
+            FromSandbox::StopRun { id } => self.runs.stop(id),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The victim answers.
+    pub(crate) fn meet_victim(&mut self, when: &str) {
+        self.next += 1;
+        self.worker.call(self.next, VICTIM, when, 10_000);
+        assert_eq!(self.answer(self.next).0, Answer::Fail(when.to_owned()), "{when}: the victim");
+    }
+
+    /// Makes an attempt: it must not succeed, and leave nothing behind. `name` is what the test calls it.
+    pub(crate) fn attempt(&mut self, name: &str, attempt: &str, with: &Value, timeout_ms: u64) -> Met {
+        self.attempt_times(name, attempt, with, timeout_ms, 1).pop().unwrap()
+    }
+
+    /// Makes an attempt in several calls at once. What was told is with the last.
+    pub(crate) fn attempt_times(
+        &mut self,
+        name: &str,
+        attempt: &str,
+        with: &Value,
+        timeout_ms: u64,
+        times: usize,
+    ) -> Vec<Met> {
+        self.told = Told::default();
+        let before = self.holds();
+        let ids: Vec<u64> = (0..times).map(|_| self.ask(attempt, with, timeout_ms)).collect();
+        self.meet_victim(&format!("beside {name}"));
+        let answers: Vec<_> = ids.into_iter().map(|id| self.answer(id)).collect();
+        self.meet_victim(&format!("after {name}"));
+        self.settle(name, before);
+        let mut met: Vec<Met> = answers
+            .into_iter()
+            .map(|(answer, denied)| {
+                assert_ne!(answer, Answer::Pass, "{name}: it got what it wanted");
+                assert!(!matches!(&answer, Answer::Unknown(why) if why.contains("bug")), "{name}: {answer:?}");
+                Met { name: name.to_owned(), answer, denied, told: Told::default() }
+            })
+            .collect();
+        met.last_mut().unwrap().told = std::mem::take(&mut self.told);
+        met
+    }
+
+    /// Has the attacker judge settings that name an attempt.
+    pub(crate) fn judge(&mut self, attempt: &str, timeout_ms: u64) -> Answer {
+        self.next += 1;
+        let ask = Ask::CheckSettings { settings: json!({"attempt": attempt}).to_string() };
+        self.worker.send(&ToSandbox::Call { id: self.next, plugin: ATTACKER, ask, timeout_ms, service: None });
+        self.answer(self.next).0
+    }
+
+    /// Resident memory in KiB, and descriptors.
+    pub(crate) fn holds(&self) -> (u64, usize) {
+        let descriptors = fs::read_dir(format!("/proc/{}/fd", self.worker.pid())).unwrap().count();
+        (self.worker.resident(), descriptors)
+    }
+
+    /// Waits until the worker holds what it held, or little more.
+    fn settle(&mut self, name: &str, (memory, descriptors): (u64, usize)) {
+        let until = Instant::now() + SETTLING;
+        loop {
+            let (now, open) = self.holds();
+            if now <= memory + SLACK && open == descriptors {
+                return;
+            }
+            assert!(
+                Instant::now() < until,
+                "{name}: the worker holds {now} KiB and {open} descriptors, before it were {memory} KiB and {descriptors}"
+            );
+            // Gives it something to do, so that it goes on to what comes after its answers.
+            self.meet_victim(name);
+        }
+    }
+}
+
+impl Met {
+    /// It failed, with this in what it says.
+    #[track_caller]
+    pub(crate) fn failed(self, said: &str) -> Met {
+        assert!(
+            matches!(&self.answer, Answer::Fail(why) if why.contains(said)),
+            "{}: no {said:?} in {:?}",
+            self.name,
+            self.answer
+        );
+        self
+    }
+
+    /// It was denied it, and the operator reads which grant is missing.
+    #[track_caller]
+    pub(crate) fn denied(self, grant: &str) -> Met {
+        assert!(self.denied > 0, "{}: no denial was counted: {:?}", self.name, self.answer);
+        let said = |(plugin, level, line): &(u16, String, String)| {
+            *plugin == ATTACKER && level == "warn" && line.starts_with("denied: ") && line.contains(grant)
+        };
+        assert!(self.told.lines.iter().any(said), "{}: no denial with {grant:?} in {:?}", self.name, self.told.lines);
+        self.failed("Denied(")
+    }
+
+    /// It was stopped, for this kind of reason.
+    #[track_caller]
+    pub(crate) fn broken(self, expected: &str) -> Met {
+        assert!(
+            matches!(&self.answer, Answer::Broken { kind, .. } if kind == expected),
+            "{}: not {expected}: {:?}",
+            self.name,
+            self.answer
+        );
+        self
+    }
+}
+
+/// Whether the tests may be anybody and change what is where.
+pub(crate) fn is_root() -> bool {
+    fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
+/// The commands of the plan, and those that run.
+pub(crate) struct Runs {
+    channel: Arc<Channel>,
+    /// Process groups, by number of the run.
+    groups: Arc<Mutex<HashMap<u64, i32>>>,
+    running: Arc<AtomicUsize>,
+    /// The most that ran at once.
+    pub(crate) most: usize,
+    /// All that were started.
+    pub(crate) all: usize,
+    /// Ends of output that somebody holds who does not end with the command.
+    held: Vec<OwnedFd>,
+}
+
+impl Runs {
+    fn new(channel: Channel) -> Runs {
+        Runs {
+            channel: Arc::new(channel),
+            groups: Arc::default(),
+            running: Arc::default(),
+            most: 0,
+            all: 0,
+            held: Vec::new(),
+        }
+    }
+
+    fn start(&mut self, id: u64, command: &str, worker: &Worker) {
+        let script = match command {
+            "brief" | "daemon" => "echo brief",
+            "never" => "sleep 1000",
+            "flood" => "yes & exec yes >&2",
+            other => panic!("the plugin was not granted {other}"),
+        };
+        let (stdout, stdout_end) = pipe::pair().unwrap();
+        let (stderr, stderr_end) = pipe::pair().unwrap();
+        if command == "daemon" {
+            self.held.extend([stdout_end.try_clone().unwrap(), stderr_end.try_clone().unwrap()]);
+        }
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", script]).process_group(0).stdin(Stdio::null()).stdout(stdout_end).stderr(stderr_end);
+        let mut child = shell.spawn().unwrap();
+        // It holds the other ends of the pipes.
+        drop(shell);
+        let group = i32::try_from(child.id()).unwrap();
+        lock(&self.groups).insert(id, group);
+        self.all += 1;
+        self.most = self.most.max(self.running.fetch_add(1, Ordering::SeqCst) + 1);
+        worker.send_with(&encode(&ToSandbox::Started { id }).unwrap(), &[stdout.as_fd(), stderr.as_fd()]);
+        let (channel, groups, running) =
+            (Arc::clone(&self.channel), Arc::clone(&self.groups), Arc::clone(&self.running));
+        thread::spawn(move || {
+            let status = child.wait().unwrap();
+            lock(&groups).remove(&id);
+            // What it left of its group.
+            let _gone = process::signal(process::Target::Group(group), 9);
+            let code = status.code().and_then(|code| u8::try_from(code).ok());
+            let ending = code.map_or(Ending::Signaled(9), Ending::Exited);
+            running.fetch_sub(1, Ordering::SeqCst);
+            let frame = encode(&ToSandbox::Ran { id, ending }).unwrap();
+            while let Err(error) = channel.send(&frame, &[]) {
+                // The test may be over, and its worker gone.
+                if error.kind() != ErrorKind::WouldBlock {
+                    return;
+                }
+                thread::yield_now();
+            }
+        });
+    }
+
+    fn stop(&self, id: u64) {
+        if let Some(group) = lock(&self.groups).get(&id) {
+            process::signal(process::Target::Group(*group), 9).unwrap();
+        }
+    }
+
+    /// Lets go of what was held.
+    pub(crate) fn let_go(&mut self) {
+        self.held.clear();
+    }
+}
+
+impl Drop for Runs {
+    fn drop(&mut self) {
+        for group in lock(&self.groups).values() {
+            let _gone = process::signal(process::Target::Group(*group), 9);
+        }
+    }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

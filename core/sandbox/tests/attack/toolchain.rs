@@ -31,7 +31,8 @@ fn root() -> PathBuf {
 /// What `plugins/NAME` builds for `target`. `flags` are rustc's, where the standard library is built along.
 fn build(name: &str, target: &str, flags: &[&str]) -> Vec<u8> {
     let toolchains = [("cargo", "rustc"), ("/usr/bin/cargo", "/usr/bin/rustc")];
-    let known: Vec<_> = toolchains.into_iter().filter_map(|(cargo, rustc)| Some((cargo, rustc, sysroot(rustc)?))).collect();
+    let known: Vec<_> =
+        toolchains.into_iter().filter_map(|(cargo, rustc)| Some((cargo, rustc, sysroot(rustc)?))).collect();
     let (installed, sources) = (format!("lib/rustlib/{target}/lib"), "lib/rustlib/src/rust/library/std/Cargo.toml");
     // A folder may be there without a library in it.
     let is_installed = |sysroot: &Path| {
@@ -40,7 +41,8 @@ fn build(name: &str, target: &str, flags: &[&str]) -> Vec<u8> {
         })
     };
     let ready = known.iter().find(|(.., sysroot)| is_installed(sysroot)).map(|found| (found, false));
-    let chosen = ready.or_else(|| known.iter().find(|(.., sysroot)| sysroot.join(sources).is_file()).map(|found| (found, true)));
+    let chosen =
+        ready.or_else(|| known.iter().find(|(.., sysroot)| sysroot.join(sources).is_file()).map(|found| (found, true)));
     let Some(((cargo, rustc, _), from_source)) = chosen else {
         panic!("{name} cannot be built: there is no standard library for {target}; run: rustup target add {target}");
     };
@@ -64,7 +66,10 @@ fn build(name: &str, target: &str, flags: &[&str]) -> Vec<u8> {
         }
     }
     if from_source {
-        command.arg("-Zbuild-std=std,panic_abort").env("RUSTC_BOOTSTRAP", "1").env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
+        command
+            .arg("-Zbuild-std=std,panic_abort")
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
     }
     let output = command.output().unwrap_or_else(|error| panic!("{cargo}: {error}"));
     assert!(

@@ -104,9 +104,9 @@ static void refuse(exports_hilum_probe_probe_outcome_t *ret, const char *what, h
     }
     char line[512];
     snprintf(line, sizeof line, "cannot %s: %s%.*s", what, why, text ? (int)text->len : 0, text ? (char *)text->ptr : "");
-    bool ours = error->tag == HILUM_HOST_CONNECTION_ERROR_DENIED || error->tag == HILUM_HOST_CONNECTION_ERROR_INVALID ||
-                error->tag == HILUM_HOST_CONNECTION_ERROR_UNSUPPORTED || error->tag == HILUM_HOST_CONNECTION_ERROR_LIMIT ||
-                error->tag == HILUM_HOST_CONNECTION_ERROR_NAME_UNRESOLVED;
+    bool ours = error->tag == HILUM_HOST_CONNECTION_ERROR_DENIED || error->tag == HILUM_HOST_CONNECTION_ERROR_FORBIDDEN ||
+                error->tag == HILUM_HOST_CONNECTION_ERROR_INVALID || error->tag == HILUM_HOST_CONNECTION_ERROR_UNSUPPORTED ||
+                error->tag == HILUM_HOST_CONNECTION_ERROR_LIMIT || error->tag == HILUM_HOST_CONNECTION_ERROR_NAME_UNRESOLVED;
     ret->tag = ours ? EXPORTS_HILUM_PROBE_PROBE_OUTCOME_UNKNOWN : EXPORTS_HILUM_PROBE_PROBE_OUTCOME_FAIL;
     plugin_string_dup(ours ? &ret->val.unknown : &ret->val.fail, line);
     hilum_host_connection_error_free(error);

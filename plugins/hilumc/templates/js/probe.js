@@ -75,7 +75,7 @@ function refuse(place, error) {
   // What the host answers is the payload of what is thrown; everything else is a mistake in here.
   if (error.payload === undefined) throw error;
   const { tag, val } = error.payload;
-  const ours = ["denied", "invalid", "unsupported", "name-unresolved", "limit"].includes(tag);
+  const ours = ["denied", "forbidden", "invalid", "unsupported", "name-unresolved", "limit"].includes(tag);
   const why = { refused: "nobody listens there", "timed-out": "it did not answer in time", closed: "it broke the connection off" };
   return { tag: ours ? "unknown" : "fail", val: `cannot ask ${place}: ${why[tag] ?? val}` };
 }

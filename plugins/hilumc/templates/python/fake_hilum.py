@@ -85,6 +85,7 @@ connection = module(
         name: record(name, "value")
         for name in [
             "Error_Denied",
+            "Error_Forbidden",
             "Error_Invalid",
             "Error_Unsupported",
             "Error_NameUnresolved",

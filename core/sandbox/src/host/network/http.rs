@@ -4,8 +4,8 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION,
-    PROXY_AUTHORIZATION,
+    ACCEPT, ACCEPT_LANGUAGE, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
+    LOCATION, USER_AGENT,
 };
 use hyper::http::uri::{Authority, Scheme};
 use hyper::{Method, StatusCode, Uri};
@@ -95,6 +95,8 @@ struct Sending {
     uri: Uri,
     headers: HeaderMap,
     body: Vec<u8>,
+    /// It has been to another place than the first; what is secret stays behind.
+    elsewhere: bool,
 }
 
 impl Sending {
@@ -120,7 +122,7 @@ impl Sending {
                 .map_err(|_| invalid(format!("the value of the field {field} has a control character")))?;
             headers.append(field, value);
         }
-        Ok(Sending { method, uri, headers, body: std::mem::take(&mut request.body) })
+        Ok(Sending { method, uri, headers, body: std::mem::take(&mut request.body), elsewhere: false })
     }
 
     /// Changes over to where an answer redirects to; `None` if it does not.
@@ -134,9 +136,12 @@ impl Sending {
         let next = follow(&self.uri, &String::from_utf8_lossy(location.as_bytes()))?;
         let (from, to) = (place(&self.uri)?, place(&next)?);
         if (from.host.to_ascii_lowercase(), from.port, from.tls) != (to.host.to_ascii_lowercase(), to.port, to.tls) {
-            for secret in [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION] {
-                self.headers.remove(secret);
+            self.elsewhere = true;
+            let mut kept = HeaderMap::new();
+            for field in [ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, USER_AGENT] {
+                kept.extend(self.headers.get_all(&field).iter().map(|value| (field.clone(), value.clone())));
             }
+            self.headers = kept;
         }
         if !keeps && self.method != Method::HEAD {
             self.method = Method::GET;
@@ -169,14 +174,21 @@ impl Drop for Turning {
     }
 }
 
+/// Who may answer by TLS, and who we are.
+pub(crate) struct Peer {
+    pub(crate) trust: Trust,
+    /// Whom the certificate is for, if not the URL's host.
+    pub(crate) name: Option<String>,
+    pub(crate) identity: Option<Identity>,
+}
+
 /// Sends `message` to where `target` leads and waits for the answer's head. Its content comes for as long as the second part is kept.
 ///
 /// **Errors:** all of `error`.
 pub(crate) async fn exchange<B>(
     dialer: &Dialer,
     target: &Uri,
-    trust: &Trust,
-    identity: Option<&Identity>,
+    peer: Peer,
     message: hyper::Request<B>,
 ) -> Result<(hyper::Response<Incoming>, Turning), Error>
 where
@@ -186,8 +198,8 @@ where
     let place = place(target)?;
     let stream = Stream::Tcp(dialer.dial(&place.host, place.port).await?);
     let stream = if place.tls {
-        let connector = tls::prepared(trust.clone(), identity.cloned(), Vec::new()).await?;
-        tls::agree(&connector, &place.host, stream).await?
+        let connector = tls::prepared(peer.trust, peer.identity, Vec::new()).await?;
+        tls::agree(&connector, peer.name.as_deref().unwrap_or(&place.host), stream).await?
     } else {
         stream
     };
@@ -224,8 +236,12 @@ async fn fetch(dialer: &Dialer, mut request: Request) -> Result<Response, Error>
     let mut hops = request.redirects.min(MAX_REDIRECTS);
     let (answer, _turning) = loop {
         let message = sending.message()?;
-        let (trust, identity) = (&request.trust, request.identity.as_ref());
-        let (answer, turning) = exchange(dialer, &sending.uri, trust, identity, message).await?;
+        let peer = Peer {
+            trust: request.trust.clone(),
+            name: request.server_name.clone().filter(|_| !sending.elsewhere),
+            identity: request.identity.clone().filter(|_| !sending.elsewhere),
+        };
+        let (answer, turning) = exchange(dialer, &sending.uri, peer, message).await?;
         if hops == 0 || sending.redirected(answer.status(), answer.headers())?.is_none() {
             break (answer, turning);
         }
@@ -247,7 +263,7 @@ async fn fetch(dialer: &Dialer, mut request: Request) -> Result<Response, Error>
             break;
         }
     }
-    Ok(Response { url: sending.uri.to_string(), status, headers, body, cut })
+    Ok(Response { url: sending.uri.to_string(), method: sending.method.to_string(), status, headers, body, cut })
 }
 
 impl Host for State {

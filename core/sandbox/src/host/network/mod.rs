@@ -30,7 +30,7 @@ use crate::text::clean;
 use crate::ticker::TimedOut;
 
 #[cfg(feature = "full")]
-pub(crate) use http::exchange;
+pub(crate) use http::{Peer, exchange};
 #[cfg(feature = "full")]
 pub(crate) use tls::BUNDLES;
 

@@ -1,7 +1,10 @@
 //! `hilum:host/udp`.
 
+use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use wasmtime::component::Resource;
 
@@ -30,6 +33,28 @@ async fn open(peers: Vec<SocketAddr>) -> Result<UdpSocket, Error> {
     let socket = UdpSocket::bind(any).await?;
     socket.connect(peer).await?;
     Ok(socket)
+}
+
+/// Waits for a datagram, or for the news that there will be none: the buffer is made only then.
+async fn receive(socket: &UdpSocket, limit: usize) -> io::Result<Vec<u8>> {
+    loop {
+        socket.ready(Interest::READABLE | Interest::ERROR).await?;
+        let mut bytes = vec![0; limit];
+        match socket.try_recv(&mut bytes) {
+            Ok(count) => {
+                bytes.truncate(count);
+                return Ok(bytes);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                // An error that a wait told of and that is gone, or was taken by a send.
+                if let Some(error) = socket.take_error()? {
+                    return Err(error);
+                }
+                tokio::task::yield_now().await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 impl Host for State {
@@ -65,12 +90,23 @@ impl HostSocket for State {
     async fn receive(&mut self, this: Resource<Socket>, limit: u32) -> wasmtime::Result<Result<Vec<u8>, Error>> {
         let socket = &self.table.get(&this)?.socket;
         let limit = usize::try_from(limit).unwrap_or(MAX_READ).min(MAX_READ);
+        Ok(flatten(self.pace.wait(receive(socket, limit)).await))
+    }
+
+    async fn receive_within(
+        &mut self,
+        this: Resource<Socket>,
+        limit: u32,
+        ms: u32,
+    ) -> wasmtime::Result<Result<Option<Vec<u8>>, Error>> {
+        let socket = &self.table.get(&this)?.socket;
+        let limit = usize::try_from(limit).unwrap_or(MAX_READ).min(MAX_READ);
+        let within = Duration::from_millis(ms.into());
         let received = self.pace.wait(async {
-            socket.readable().await?;
-            let mut bytes = vec![0; limit];
-            let count = socket.recv(&mut bytes).await?;
-            bytes.truncate(count);
-            Ok::<_, std::io::Error>(bytes)
+            match tokio::time::timeout(within, receive(socket, limit)).await {
+                Ok(received) => received.map(Some),
+                Err(_) => Ok(None),
+            }
         });
         Ok(flatten(received.await))
     }

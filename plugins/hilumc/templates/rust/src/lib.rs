@@ -30,7 +30,7 @@ impl Plugin for Queue {
 }
 
 impl Probe for Queue {
-    fn check(Limit { place, most }: &Limit, _request: &Request, host: &dyn Host) -> Outcome {
+    fn check(Limit { place, most }: &Limit, _request: &Request, host: &impl Host) -> Outcome {
         let mut connection = match place.connect(host) {
             Ok(connection) => connection,
             Err(error) => return error.outcome(&format!("connect to {place}")),

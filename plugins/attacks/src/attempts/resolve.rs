@@ -1,0 +1,13 @@
+//! Looks up a name.
+
+use hilum_plugin::{Host, Outcome};
+
+use super::{Tried, met};
+use crate::given::Given;
+
+pub(super) fn attempt(given: &Given, host: &(impl Host + ?Sized)) -> Tried {
+    Ok(match host.resolve(given.text("name")?) {
+        Ok(_) => Outcome::Pass,
+        Err(error) => met(error),
+    })
+}

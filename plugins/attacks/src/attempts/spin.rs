@@ -1,0 +1,17 @@
+//! Never comes back.
+
+use hilum_plugin::Host;
+
+use super::Tried;
+use crate::given::Given;
+
+pub(super) fn attempt(_: &Given, _: &(impl Host + ?Sized)) -> Tried {
+    spin()
+}
+
+/// For ever.
+pub(crate) fn spin() -> ! {
+    loop {
+        std::hint::spin_loop();
+    }
+}
