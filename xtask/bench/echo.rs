@@ -1,4 +1,5 @@
 //! The smallest probe there is: it answers with what it was given. What a call of it takes is what any call takes.
+#![forbid(unsafe_code)]
 
 use hilum_plugin::{Description, Host, Outcome, Plugin, Probe, Request, Settings, SettingsError};
 

@@ -62,7 +62,7 @@ const SUPERVISE: Contestant = Contestant::of(
     Way::Hilum { command: "supervise", status: true, more: &["--wait", "0s"] },
     &["hilum"],
 );
-const UP: Contestant = Contestant::of("hilum up", Role::Hilum, Way::Up, &["hilum"]);
+pub(super) const UP: Contestant = Contestant::of("hilum up", Role::Hilum, Way::Up, &["hilum"]);
 const WATCH_PID: Contestant =
     Contestant::of("hilum watch --pid", Role::Hilum, Way::Watch { by_name: false }, &["hilum"]);
 pub(super) const WATCH_NAME: Contestant =

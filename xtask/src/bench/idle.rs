@@ -29,10 +29,10 @@ struct Footprint {
 
 /// **Units:** kB, as smaps_rollup has them.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-struct Memory {
+pub(super) struct Memory {
     rss: u64,
-    pss: u64,
-    dirty: u64,
+    pub(super) pss: u64,
+    pub(super) dirty: u64,
 }
 
 pub(super) fn measure(bench: &Bench) -> Result<Vec<Measure>, String> {
@@ -111,7 +111,7 @@ fn footprint(bench: &Bench, parents: &BTreeMap<u32, u32>, rig: &Rig) -> Result<F
             continue;
         }
         let gone = |error: String| rig.complain(&error);
-        let memory = memory(&read(&format!("/proc/{pid}/smaps_rollup")).map_err(gone)?);
+        let memory = memory_of(pid).map_err(gone)?;
         footprint.all.rss += memory.rss;
         footprint.all.pss += memory.pss;
         footprint.all.dirty += memory.dirty;
@@ -149,6 +149,11 @@ fn count_switches(status: &str) -> u64 {
     ["voluntary_ctxt_switches:", "nonvoluntary_ctxt_switches:"].iter().map(|key| field(status, key)).sum()
 }
 
+/// What one process holds.
+pub(super) fn memory_of(pid: u32) -> Result<Memory, String> {
+    Ok(memory(&read(&format!("/proc/{pid}/smaps_rollup"))?))
+}
+
 fn memory(rollup: &str) -> Memory {
     Memory { rss: field(rollup, "Rss:"), pss: field(rollup, "Pss:"), dirty: field(rollup, "Private_Dirty:") }
 }
@@ -164,7 +169,7 @@ fn read(path: &str) -> Result<String, String> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "kilobytes and wake-ups stay far below 2^53")]
-fn float(number: u64) -> f64 {
+pub(super) fn float(number: u64) -> f64 {
     number as f64
 }
 

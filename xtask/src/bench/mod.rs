@@ -4,10 +4,16 @@
 //! Every sample is a fresh start by `rig` (`xtask/bench/rig.c`), process 1 of a pid namespace of its own, with the same few
 //! variables and the same child, which takes the time with its first instruction. Contestants take turns, sample by sample, so
 //! that whatever else the machine does meets all of them. A goal that is missed is printed as missed; it is no failure.
+//!
+//! The plugin host is measured alone too (`--only plugins`): there `broker` (`xtask/bench/broker.c`) stands in PID 1's place, starts a
+//! worker as hilum does and takes the times of its frames.
 
+mod broker;
 mod contestant;
+mod guest;
 mod http;
 mod idle;
+mod plugins;
 mod probe;
 mod rig;
 mod sample;
@@ -23,7 +29,6 @@ use std::time::Duration;
 use crate::arguments::Arguments;
 use crate::dist;
 use crate::packages::{self, Program};
-use crate::plugins;
 use crate::process;
 use crate::target::Target;
 use crate::workspace;
@@ -53,6 +58,8 @@ struct Bench {
     /// Where every start has its folder.
     folder: PathBuf,
     rig: PathBuf,
+    /// PID 1's place, for the workers that are measured alone.
+    broker: PathBuf,
     floor: PathBuf,
     child: PathBuf,
     hilum: PathBuf,
@@ -72,7 +79,7 @@ struct Bench {
 }
 
 /// What is measured, in the table's order.
-const PARTS: [(&str, Part); 7] = [
+const PARTS: [(&str, Part); 8] = [
     ("start", |bench| Ok(turn::starts(bench))),
     ("stop", |bench| turn::stops(bench).map(|measure| vec![measure])),
     ("restart", |bench| turn::restarts(bench).map(|measure| vec![measure])),
@@ -80,6 +87,7 @@ const PARTS: [(&str, Part); 7] = [
     ("idle", idle::measure),
     ("size", |bench| contestant::sizes(bench).map(|measure| vec![measure])),
     ("probe", probe::measure),
+    ("plugins", plugins::measure),
 ];
 
 /// Measures one thing on all that can do it.
@@ -109,7 +117,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<(), String> {
         Some(path) => fs::canonicalize(&path).map_err(|error| format!("cannot find {}: {error}", path.display()))?,
         None => {
             dist::ensure(host, &["hilum"])?;
-            plugins::build(&[host])?;
+            crate::plugins::build(&[host])?;
             dist::path(host, "hilum")
         }
     };
@@ -119,10 +127,11 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<(), String> {
     let folder = place.join(format!("hilum-bench-{}", std::process::id()));
     let bench = Bench {
         rig: compile("rig", &[])?,
+        broker: compile("broker", &[])?,
         floor: compile("floor", BARE)?,
         child: compile("child", BARE)?,
         hilum,
-        plugin: Some(plugins::precompiled("probe-http", host)).filter(|path| path.is_file()),
+        plugin: Some(crate::plugins::precompiled("probe-http", host)).filter(|path| path.is_file()),
         cpu,
         // Where it is allowed: not in every container.
         first: !ordinary && process::ask(Command::new("chrt").args(["--rr", "1", "true"])).is_ok(),

@@ -99,7 +99,7 @@ fn at(bench: &Bench, pace: &Pace, server: &Server) -> Result<[Measure; 2], Strin
 }
 
 /// Runs a command from its execve to its reaping.
-fn spawn(bench: &Bench, command: &[OsString]) -> Result<(f64, f64), String> {
+pub(super) fn spawn(bench: &Bench, command: &[OsString]) -> Result<(f64, f64), String> {
     let start = Start { folder: folder(bench, "spawned")?, command: command.to_vec(), child: "true", host: true };
     let mut rig = Rig::start(bench, &start)?;
     match rig.next(PATIENCE)? {
@@ -203,7 +203,7 @@ fn probe(status: &str) -> Option<Probe> {
 
 /// Nanoseconds as microseconds.
 #[expect(clippy::cast_precision_loss, reason = "2^53 ns are three months")]
-fn micros(nanos: u64) -> f64 {
+pub(super) fn micros(nanos: u64) -> f64 {
     nanos as f64 / 1000.0
 }
 

@@ -1,4 +1,4 @@
-//! What many samples say: the median, which a busy moment does not move, and the 95th percentile, which shows how bad it gets.
+//! What many samples say: the median, which a busy moment does not move, and the 95th and 99th percentile, which show how bad it gets.
 
 /// Samples of one quantity, in its unit.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -15,6 +15,11 @@ impl Samples {
         self.0.insert(at, value);
     }
 
+    /// From the smallest.
+    pub(super) fn iter(&self) -> impl Iterator<Item = f64> {
+        self.0.iter().copied()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
@@ -28,7 +33,16 @@ impl Samples {
 
     /// The smallest that at least 95 of 100 do not exceed.
     pub(super) fn p95(&self) -> Option<f64> {
-        let at = (self.0.len() * 95).div_ceil(100).checked_sub(1)?;
+        self.percentile(95)
+    }
+
+    /// The smallest that at least 99 of 100 do not exceed.
+    pub(super) fn p99(&self) -> Option<f64> {
+        self.percentile(99)
+    }
+
+    fn percentile(&self, of_100: usize) -> Option<f64> {
+        let at = (self.0.len() * of_100).div_ceil(100).checked_sub(1)?;
         self.0.get(at).copied()
     }
 }
@@ -55,6 +69,6 @@ mod tests {
         for value in (1..=100).rev() {
             samples.push(f64::from(value));
         }
-        assert_eq!((samples.median(), samples.p95()), (Some(50.5), Some(95.0)));
+        assert_eq!((samples.median(), samples.p95(), samples.p99()), (Some(50.5), Some(95.0), Some(99.0)));
     }
 }

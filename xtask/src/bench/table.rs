@@ -28,6 +28,9 @@ pub(super) enum Unit {
     Microseconds,
     Kilobytes,
     Wakeups,
+    PerSecond,
+    /// Of one processor core.
+    Percent,
 }
 
 impl Unit {
@@ -36,6 +39,8 @@ impl Unit {
             Unit::Microseconds => "us",
             Unit::Kilobytes => "kB",
             Unit::Wakeups => "",
+            Unit::PerSecond => "/s",
+            Unit::Percent => "%",
         }
     }
 
@@ -44,8 +49,9 @@ impl Unit {
         match self {
             Unit::Wakeups => format!("{value:.0}"),
             Unit::Microseconds if value >= 10_000.0 => format!("{:.1} ms", value / 1000.0),
+            Unit::PerSecond => format!("{value:.0} {}", self.name()),
             Unit::Microseconds | Unit::Kilobytes if value >= 100.0 => format!("{value:.0} {}", self.name()),
-            Unit::Microseconds | Unit::Kilobytes => format!("{value:.1} {}", self.name()),
+            Unit::Microseconds | Unit::Kilobytes | Unit::Percent => format!("{value:.1} {}", self.name()),
         }
     }
 }
@@ -122,9 +128,10 @@ impl Measure {
         Measure { name, unit, rows, goal }
     }
 
-    /// The least median among those that `fits`.
+    /// The best median among those that `fits`: the least, but of rates the greatest.
     fn best(&self, fits: impl Fn(&Row) -> bool) -> Option<f64> {
-        self.rows.iter().filter(|row| fits(row)).filter_map(Row::median).min_by(f64::total_cmp)
+        let medians = self.rows.iter().filter(|row| fits(row)).filter_map(Row::median);
+        if self.unit == Unit::PerSecond { medians.max_by(f64::total_cmp) } else { medians.min_by(f64::total_cmp) }
     }
 
     fn of(&self, name: &str) -> Option<f64> {
@@ -187,7 +194,8 @@ impl Measure {
                 ],
                 Ok(samples) => {
                     let value = samples.median().unwrap_or_default();
-                    let p95 = samples.p95().filter(|_| samples.len() > 1);
+                    // Of rates it would be nearly the best.
+                    let p95 = samples.p95().filter(|_| samples.len() > 1 && self.unit != Unit::PerSecond);
                     let goal =
                         self.judge(row).map(|(goal, met)| format!("{} {goal}", if met { "met" } else { "MISSED" }));
                     let remark: Vec<String> =
@@ -306,6 +314,16 @@ mod tests {
         assert_eq!(met(1.0, Goal::AtMost { most: 0.0, except: who }), None);
         assert_eq!(met(12.5, Goal::TimesRow { who, times: 0.05, other: "tini" }), Some(true));
         assert_eq!(met(12.6, Goal::TimesRow { who, times: 0.05, other: "tini" }), Some(false));
+    }
+
+    #[test]
+    fn the_best_rate_is_the_greatest() {
+        let rows = |unit| {
+            let peers = [("slow", 100.0), ("fast", 900.0)];
+            let rows = peers.map(|(name, value)| Row::named(name, Role::Peer, Samples::exactly(value)));
+            Measure::new("calls", unit, rows.to_vec(), Goal::None).best(|row| row.role.is_peer())
+        };
+        assert_eq!((rows(Unit::PerSecond), rows(Unit::Microseconds)), (Some(900.0), Some(100.0)));
     }
 
     #[test]
