@@ -6,7 +6,9 @@
 
 mod activation;
 mod command_line;
+pub mod component;
 mod engine_events;
+pub mod host_calls;
 mod http_head;
 mod plan_toml;
 mod proc_stat;
@@ -15,7 +17,9 @@ mod wire_frames;
 
 pub use activation::activation;
 pub use command_line::command_line;
+pub use component::component;
 pub use engine_events::engine_events;
+pub use host_calls::host_calls;
 pub use http_head::http_head;
 pub use plan_toml::plan_toml;
 pub use proc_stat::proc_stat;
@@ -28,7 +32,9 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("activation", activation),
     ("command_line", command_line),
+    ("component", component),
     ("engine_events", engine_events),
+    ("host_calls", host_calls),
     ("http_head", http_head),
     ("plan_toml", plan_toml),
     ("proc_stat", proc_stat),

@@ -7,7 +7,7 @@ use hilum_sandbox::engine::{Target, VERSION};
 use hilum_sandbox::load::{MAX_FILE, digest};
 use hilum_wire::{Answer, FromSandbox, LoadFailure, PluginInfo, ToSandbox};
 
-use crate::guest::{CONNECT, ECHO, Guest, PASS, SPIN, component};
+use crate::guest::{CONNECT, ECHO, Guest, PASS, SPIN, case, component};
 use crate::worker::{MEMORY, Worker, scratch};
 
 const GOOD: Guest = Guest::checking(PASS);
@@ -242,9 +242,9 @@ fn a_plugin_that_is_loaded_again_has_its_new_grants_only() {
     let bytes = Guest::checking(CONNECT).compiled();
     worker.load_bytes(0, &bytes, &["127.0.0.1:1000"]).unwrap();
     // Port 1000 is the timeout; nobody listens there: case 3, refused.
-    assert_eq!(worker.ask("127.0.0.1", 1000).0, Answer::Fail("e4".to_owned()));
+    assert_eq!(worker.ask("127.0.0.1", 1000).0, Answer::Fail(format!("e{}", case("refused"))));
     worker.load_bytes(0, &bytes, &[]).unwrap();
-    assert_eq!(worker.ask("127.0.0.1", 1000).0, Answer::Fail("e0".to_owned()));
+    assert_eq!(worker.ask("127.0.0.1", 1000).0, Answer::Fail(format!("e{}", case("denied"))));
     assert!(worker.load_bytes(0, b"x", &[]).is_err());
     assert!(matches!(worker.ask("127.0.0.1", 1000).0, Answer::Unknown(why) if why.contains("not loaded")));
 }
@@ -262,7 +262,7 @@ fn nothing_but_the_channel_is_needed() {
         worker.load(Guest::checking(SPIN));
         assert!(matches!(worker.ask("", 50).0, Answer::Broken { kind, .. } if kind == "deadline"));
         worker.load_granted(Guest::checking(CONNECT), &["localhost:1000"]);
-        assert_eq!(worker.ask("localhost", 1000).0, Answer::Fail("e4".to_owned()));
+        assert_eq!(worker.ask("localhost", 1000).0, Answer::Fail(format!("e{}", case("refused"))));
         assert!(worker.hang_up().success());
     }
     fs::remove_dir(&root).unwrap();

@@ -107,7 +107,13 @@ impl Worker {
     /// The next message; `None` if the worker has gone.
     pub(crate) fn next(&mut self) -> Option<FromSandbox> {
         let mut buffer = vec![0; MAX_FRAME];
-        let count = self.reader.read(&mut buffer).unwrap_or_else(|error| panic!("nothing from the worker: {error}"));
+        let count = loop {
+            match self.reader.read(&mut buffer) {
+                // A read with a time-out is not begun again by the kernel, as when the machine was stopped meanwhile.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => break read.unwrap_or_else(|error| panic!("nothing from the worker: {error}")),
+            }
+        };
         if count == 0 { None } else { Some(decode(buffer.get(..count).unwrap()).unwrap()) }
     }
 

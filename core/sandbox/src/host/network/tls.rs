@@ -31,6 +31,12 @@ pub(crate) const BUNDLES: [&str; 5] = [
 /// Certificates and keys one call may bring. Each is checked and kept while the connection is made.
 const MAX_CERTIFICATES: usize = 256;
 
+/// Protocols one call may offer. With the longest names they fill a sixteenth of what a handshake can say.
+const MAX_PROTOCOLS: usize = 16;
+
+/// Longest name of a protocol. **Units:** bytes. **Source:** RFC 7301, section 3.1.
+const MAX_PROTOCOL: usize = 255;
+
 /// The peer was not trusted, or did not speak TLS: why, for people.
 pub(super) fn distrust(error: &io::Error) -> Option<String> {
     let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
@@ -129,6 +135,15 @@ pub(super) fn connector(
     identity: Option<&Identity>,
     protocols: &[String],
 ) -> Result<TlsConnector, Error> {
+    // rustls takes them as they are and counts their bytes modulo 256.
+    if protocols.len() > MAX_PROTOCOLS {
+        let story = format!("at most {MAX_PROTOCOLS} protocols can be offered, not {}", protocols.len());
+        return Err(Error::Invalid(story));
+    }
+    if let Some(wrong) = protocols.iter().find(|name| name.is_empty() || name.len() > MAX_PROTOCOL) {
+        let story = format!("a protocol's name has 1 to {MAX_PROTOCOL} bytes, this one {}", wrong.len());
+        return Err(Error::Invalid(story));
+    }
     let provider = Arc::new(ring::default_provider());
     let failed = |error: rustls::Error| Error::Other(format!("cannot set up TLS: {error}"));
     let roots = match trust {
@@ -216,5 +231,21 @@ impl Host for State {
             }
             Stream::Tcp(_) | Stream::Unix(_) => None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Error, MAX_PROTOCOL, MAX_PROTOCOLS, Trust, connector};
+
+    #[test]
+    fn protocols_that_a_handshake_cannot_say_are_invalid() {
+        let offered = |names: &[String]| connector(&Trust::Anybody, None, names);
+        assert!(offered(&["h2".to_owned(), "a".repeat(MAX_PROTOCOL)]).is_ok());
+        assert!(offered(&vec!["h2".to_owned(); MAX_PROTOCOLS]).is_ok());
+        for wrong in [vec![String::new()], vec!["a".repeat(MAX_PROTOCOL + 1)], vec!["h2".to_owned(); MAX_PROTOCOLS + 1]]
+        {
+            assert!(matches!(offered(&wrong), Err(Error::Invalid(_))), "{} protocols", wrong.len());
+        }
     }
 }

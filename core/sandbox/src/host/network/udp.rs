@@ -46,11 +46,13 @@ async fn receive(socket: &UdpSocket, limit: usize) -> io::Result<Vec<u8>> {
                 return Ok(bytes);
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                // An error that a wait told of and that is gone, or was taken by a send.
-                if let Some(error) = socket.take_error()? {
-                    return Err(error);
+                // An error that a wait told of and that is gone, or was taken by a send. Forgotten, lest it ends every further wait at once.
+                let taken =
+                    || -> io::Result<()> { Err(socket.take_error()?.unwrap_or_else(|| ErrorKind::WouldBlock.into())) };
+                match socket.try_io(Interest::ERROR, taken) {
+                    Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
+                    Ok(()) | Err(_) => {}
                 }
-                tokio::task::yield_now().await;
             }
             Err(error) => return Err(error),
         }
@@ -115,5 +117,37 @@ impl HostSocket for State {
         self.table.delete(this)?;
         self.open = self.open.saturating_sub(1);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Interest, open, receive};
+    use std::future::poll_fn;
+    use std::io;
+    use std::net::UdpSocket;
+    use std::pin::pin;
+    use std::time::Duration;
+
+    #[test]
+    fn an_error_that_a_send_took_does_not_keep_a_wait_awake() -> io::Result<()> {
+        // Nobody listens there once the socket is dropped.
+        let nobody = UdpSocket::bind("127.0.0.1:0")?.local_addr()?;
+        crate::run(async {
+            let Ok(socket) = open(vec![nobody]).await else { return Err(io::ErrorKind::Other.into()) };
+            socket.send(b"one").await?;
+            socket.ready(Interest::ERROR).await?;
+            let told = socket.send(b"two").await.map_err(|error| error.kind());
+            assert_eq!(told, Err(io::ErrorKind::ConnectionRefused));
+            let mut polls = 0;
+            let mut receiving = pin!(receive(&socket, 10));
+            let counted = poll_fn(|context| {
+                polls += 1;
+                receiving.as_mut().poll(context)
+            });
+            assert!(tokio::time::timeout(Duration::from_millis(50), counted).await.is_err());
+            assert!(polls < 10, "it woke up {polls} times");
+            Ok(())
+        })?
     }
 }
