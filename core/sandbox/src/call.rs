@@ -36,8 +36,9 @@ const MAX_REACTION: usize = 16 * 1024;
 /// Mistakes in settings that are told.
 const MAX_PROBLEMS: usize = 32;
 
-/// Handles alive in one call.
-const MAX_HANDLES: usize = 1024;
+/// Handles alive in one call. By WASI each file is one and each connection three, so that this is what bounds the descriptors of such a guest; doubled,
+/// one call may hold a quarter of what a process may open by default.
+const MAX_HANDLES: usize = 128;
 
 /// A plugin failed, as opposed to what it was asked about.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -229,7 +230,7 @@ async fn run(plugin: &Arc<Plugin>, question: Question, terms: Terms) -> (Result<
     let margin = (terms.timeout / 10).clamp(Duration::from_millis(2), Duration::from_millis(100));
     let pace = Pace::new(&plugin.host.ticker, deadline.checked_sub(margin).unwrap_or(deadline));
     let call = Arc::clone(plugin).call(question, terms, pace.clone(), deadline);
-    plugin.host.lane.run(&pace, call).await
+    plugin.host.lane.run(&pace, &plugin.slow, call).await
 }
 
 impl Plugin {

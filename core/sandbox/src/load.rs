@@ -10,6 +10,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use hilum_wire::{LoadFailure, PluginInfo};
 use sha2::{Digest, Sha256};
@@ -73,6 +74,8 @@ pub struct Plugin {
     pub(crate) grants: Arc<Grants>,
     pub(crate) kept: Arc<Kept>,
     pub(crate) host: Arc<Host>,
+    /// Whether its last call used up a tick.
+    pub(crate) slow: AtomicBool,
     /// Whether it imports WASI.
     #[cfg(feature = "full")]
     pub(crate) wasi: bool,
@@ -452,6 +455,7 @@ pub(crate) fn prepare(
         grants: Arc::new(grants),
         kept,
         host: Arc::clone(&host),
+        slow: AtomicBool::new(false),
         #[cfg(feature = "full")]
         wasi,
     };

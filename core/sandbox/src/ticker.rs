@@ -2,7 +2,8 @@
 //! guest code runs, and a slow lane, a thread of its own, for those that use up a whole tick.
 //!
 //! Guest code does not return to the loop by itself. The epoch brings it back after a tick; the call is then moved to the slow lane and stays
-//! there, where all such calls take turns, a tick each. So a guest that spins delays the others by one tick once, and no more.
+//! there, where all such calls take turns, a tick each. The next call of the same plugin begins there, until one is quick again. So a guest that
+//! spins delays the others by one tick once, and no more.
 //!
 //! The clock is a thread because guest code does not return to the loop by itself. It waits for a timer that is set while guest code runs: a
 //! guest that is done within a tick wakes nobody, one that waits for somebody else neither, and an idle worker wakes up for nothing.
@@ -10,11 +11,13 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use hilum_sys::process;
 use hilum_sys::timer::Timer;
 use tokio::sync::{mpsc, oneshot};
 use wasmtime::Engine;
@@ -25,6 +28,10 @@ pub const TICK: Duration = Duration::from_millis(1);
 
 /// Stack of the slow lane's thread. **Units:** bytes. Calls have stacks of their own; this is for the loop and host functions.
 const LANE_STACK: usize = 256 * 1024;
+
+/// How far the slow lane steps back behind the other threads. What wakes up for a quick call then runs at once, and on a machine without idle
+/// time slow calls still get a tenth of what a service gets. **Units:** nice.
+const LANE_NICE: i32 = 10;
 
 /// The clock.
 #[derive(Clone, Debug)]
@@ -105,20 +112,27 @@ pub(crate) struct SlowLane {
 }
 
 impl SlowLane {
-    /// Runs `call` here until it is done or has used up a tick, and then in the slow lane. Dropped, it ends wherever it is.
+    /// Runs `call` here until it is done or has used up a tick, and then in the slow lane; from the beginning there if `slow` says that the last
+    /// call of its kind did. Tells the next one by it. Dropped, it ends wherever it is.
     pub(crate) async fn run<R: Send + 'static>(
         &self,
         pace: &Pace,
+        slow: &AtomicBool,
         call: impl Future<Output = R> + Send + 'static,
     ) -> R {
         let mut call = Box::pin(call);
-        let here = poll_fn(|context| match call.as_mut().poll(context) {
-            Poll::Ready(value) => Poll::Ready(Some(value)),
-            Poll::Pending if pace.lock().spent => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        });
-        if let Some(value) = here.await {
-            return value;
+        if !slow.load(Ordering::Relaxed) {
+            let here = poll_fn(|context| match call.as_mut().poll(context) {
+                Poll::Ready(value) => Poll::Ready(Some(value)),
+                Poll::Pending if pace.lock().spent => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            });
+            if let Some(value) = here.await {
+                // It may have been long all the same: nothing but guest code comes back when its tick is over.
+                slow.store(pace.is_up(), Ordering::Relaxed);
+                return value;
+            }
+            slow.store(true, Ordering::Relaxed);
         }
         let Some(lane) = self.calls.get_or_init(start_lane) else {
             // No thread to be had: it takes its turns here.
@@ -135,7 +149,10 @@ impl SlowLane {
             }
         }));
         match (moved, result.await) {
-            (Ok(()), Ok(value)) => value,
+            (Ok(()), Ok(value)) => {
+                slow.store(pace.is_up(), Ordering::Relaxed);
+                value
+            }
             // The lane lives as long as the process does, and answers.
             _ => std::future::pending().await,
         }
@@ -149,6 +166,8 @@ fn start_lane() -> Option<mpsc::UnboundedSender<Moved>> {
     let (calls, mut coming) = mpsc::unbounded_channel();
     let lane = thread::Builder::new().name("slow-lane".to_owned()).stack_size(LANE_STACK);
     let started = lane.spawn(move || {
+        // Not refused by the kernel; with the priority of the others it serves as well, if less politely.
+        let _stepped = process::step_back(LANE_NICE);
         runtime.block_on(async {
             while let Some(call) = coming.recv().await {
                 tokio::spawn(call);
@@ -176,8 +195,10 @@ struct Turn {
 struct Slice {
     /// Guest code runs, as far as the clock knows.
     running: bool,
-    /// When it last got the thread.
+    /// When it last began to run.
     began: Instant,
+    /// How long it ran before that, all told.
+    used: Duration,
     /// It has used up a tick once.
     spent: bool,
     /// It is in a function of WASI.
@@ -200,7 +221,7 @@ impl Pace {
     /// The pace of a call that begins.
     pub(crate) fn new(ticker: &Ticker, soft_deadline: Instant) -> Pace {
         ticker.shared.enter();
-        let slice = Slice { running: true, began: Instant::now(), spent: false, waiting: false };
+        let slice = Slice { running: true, began: Instant::now(), used: Duration::ZERO, spent: false, waiting: false };
         Pace { soft_deadline, shared: Arc::new(Turn { ticker: ticker.clone(), slice: Mutex::new(slice) }) }
     }
 
@@ -210,10 +231,12 @@ impl Pace {
     }
 
     /// The epoch went on: whether the guest has to leave the thread to others. It does once it has had it for a tick, give or take half of
-    /// one: the clock ticks when it does, not when a guest begins.
+    /// one: the clock ticks when it does, not when a guest begins. What it ran before it waited counts too, or a guest that asks for little
+    /// in between would never have had a tick.
     pub(crate) fn is_up(&self) -> bool {
         let mut slice = self.lock();
-        slice.spent |= slice.began.elapsed() >= TICK / 2;
+        let used = if slice.running { slice.used + slice.began.elapsed() } else { slice.used };
+        slice.spent |= used >= TICK / 2;
         slice.spent
     }
 
@@ -250,12 +273,10 @@ impl Pace {
         }
         slice.running = running;
         if running {
-            // By coming back from WASI, possibly at once, it gets no new tick.
-            if !slice.waiting {
-                slice.began = Instant::now();
-            }
+            slice.began = Instant::now();
             self.shared.ticker.shared.enter();
         } else {
+            slice.used = slice.used + slice.began.elapsed();
             self.shared.ticker.shared.leave();
         }
     }
@@ -268,6 +289,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::{Pace, SlowLane, TICK, Ticker};
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::{Duration, Instant};
 
     fn soon() -> Instant {
@@ -292,22 +314,46 @@ mod tests {
     }
 
     #[test]
+    fn a_tick_is_used_up_in_sips_too() -> std::io::Result<()> {
+        let ticker = Ticker::start(Vec::new())?;
+        let pace = Pace::new(&ticker, soon());
+        let mut sips = 0_u128;
+        while !pace.is_up() {
+            let began = Instant::now();
+            while began.elapsed() < TICK / 8 {}
+            pace.set_running(false);
+            pace.set_running(true);
+            sips += 1;
+        }
+        assert!((1..=4).contains(&sips), "{sips}");
+        ticker.end();
+        Ok(())
+    }
+
+    #[test]
     fn a_call_that_used_up_a_tick_goes_on_in_another_thread() -> std::io::Result<()> {
         let ticker = Ticker::start(Vec::new())?;
         let lane = SlowLane::default();
         crate::run(async {
             let here = std::thread::current().id();
             let quick = Pace::new(&ticker, soon());
-            assert_eq!(lane.run(&quick, async { std::thread::current().id() }).await, here);
+            let slowness = AtomicBool::new(false);
+            assert_eq!(lane.run(&quick, &slowness, async { std::thread::current().id() }).await, here);
+            assert!(!slowness.load(Ordering::Relaxed));
             let slow = Pace::new(&ticker, soon());
             let pace = slow.clone();
-            let moved = lane.run(&slow, async move {
+            let moved = lane.run(&slow, &slowness, async move {
                 let began = Instant::now();
                 while began.elapsed() < TICK || !pace.is_up() {}
                 tokio::task::yield_now().await;
                 std::thread::current().id()
             });
             assert_ne!(moved.await, here);
+            // The next one begins there, and the one after a quick one here again.
+            assert!(slowness.load(Ordering::Relaxed));
+            let quick = Pace::new(&ticker, soon());
+            assert_ne!(lane.run(&quick, &slowness, async { std::thread::current().id() }).await, here);
+            assert!(!slowness.load(Ordering::Relaxed));
         })?;
         ticker.end();
         Ok(())

@@ -52,6 +52,16 @@ fn signal_pidfd(pidfd: BorrowedFd<'_>, signal: u8) -> io::Result<()> {
     outcome(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, number, info, 0) }).map(|_| ())
 }
 
+/// Lets the calling thread, and no other, run behind those of a lower `nice`, 19 being the last. A thread cannot take that back.
+///
+/// **Errors:** none that a confined worker meets.
+///
+/// **Source:** setpriority(2), which on Linux sets it for the thread alone.
+pub fn step_back(nice: i32) -> io::Result<()> {
+    rustix::process::setpriority_process(None, nice)?;
+    Ok(())
+}
+
 /// Whether a process group has members, zombies included. One that may not be signalled exists.
 ///
 /// **Source:** kill(2).

@@ -38,7 +38,7 @@ impl Plugin for Attacks {
 }
 
 impl Probe for Attacks {
-    fn check(plot: &Plot, _: &Request, host: &dyn Host) -> Outcome {
+    fn check(plot: &Plot, _: &Request, host: &impl Host) -> Outcome {
         match attempts::run(&plot.attempt, &plot.given, host) {
             Some(Ok(outcome)) => outcome,
             Some(Err(error)) => Outcome::Unknown(format!("bug: {error}")),

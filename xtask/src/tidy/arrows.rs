@@ -17,6 +17,7 @@ const OURS: &[(&str, &[&str])] = &[
     ("hilum", &["hilum-engine", "hilum-config", "hilum-wire", "hilum-sys", "hilum-sandbox", "hilum-status"]),
     ("hilum-plugin", &[]),
     ("attacks", &["hilum-plugin"]),
+    ("attacks-wasi", &["hilum-plugin"]),
     ("callback-events", &["hilum-plugin"]),
     ("callback-webhook", &["hilum-plugin"]),
     ("probe-amqp", &["hilum-plugin"]),

@@ -72,7 +72,7 @@ fn settings_are_judged_by_their_plugin_before_anything_is_started() -> Check {
     let plan = folder.write("hilum.toml", &wrong)?;
     for verb in ["check", "up"] {
         let finished = Boot::hilum(&[verb, "-c", &plan]).run()?;
-        same(&format!("code of {verb}"), finished.code, 78)?;
+        same(format!("code of {verb}"), finished.code, 78)?;
         for said in [
             "hilum.toml:11:1: service.web.probe.a.with.expect-status",
             "hilum.toml:18:1: service.web.probe.b.with.url: missing",

@@ -130,8 +130,8 @@ impl Wasi {
             let guard = checking.clone();
             Box::pin(async move { guard.may(address, usage).await })
         });
-        // Which names, is asked of us.
-        builder.allow_ip_name_lookup(true);
+        // Which places and names, is asked of us; without these it is nowhere and none.
+        builder.allow_tcp(true).allow_udp(true).allow_ip_name_lookup(true);
         Wasi { ctx: builder.build(), http: WasiHttpCtx::new(), web: Web { guard } }
     }
 

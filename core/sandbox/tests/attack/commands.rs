@@ -7,17 +7,17 @@ use crate::stage::Setting;
 #[test]
 fn what_is_not_granted_is_denied_by_name() {
     let mut stage = Setting::default().exec(&["brief"]).env("GRANTED", "value").start();
-    let met = stage.attempt("a variable", "environment", &json!({"name": "PATH"}), 1000);
+    let met = stage.attempt("a variable", "environment", &json!({"name": "PATH"}), 10_000);
     met.failed("is not granted")
         .told
         .lines
         .iter()
         .find(|(.., line)| line.contains("add \"PATH\" to allow.env"))
         .unwrap();
-    stage.attempt("a prefix of a variable", "environment", &json!({"name": "GRANT"}), 1000).failed("is not granted");
-    stage.attempt("processes", "processes", &json!({}), 1000).denied("set allow.processes");
+    stage.attempt("a prefix of a variable", "environment", &json!({"name": "GRANT"}), 10_000).failed("is not granted");
+    stage.attempt("processes", "processes", &json!({}), 10_000).denied("set allow.processes");
     for command in ["brief; never", "brie", "brief ", "../brief", "/bin/sh", "never"] {
-        let met = stage.attempt(command, "run", &json!({"command": command, "times": 1}), 1000).failed("1 denied");
+        let met = stage.attempt(command, "run", &json!({"command": command, "times": 1}), 10_000).failed("1 denied");
         assert_eq!(met.denied, 1);
         let grant = format!("add \"{command}\" to allow.exec");
         assert!(met.told.lines.iter().any(|(.., line)| line.contains(&grant)), "{:?}", met.told.lines);
@@ -54,6 +54,6 @@ fn a_flood_of_output_is_cut() {
 #[test]
 fn whoever_holds_a_commands_output_is_not_waited_for() {
     let mut stage = Setting::default().exec(&["daemon"]).start();
-    stage.attempt("a daemon", "run", &json!({"command": "daemon", "times": 10}), 2000).failed("10 exited");
+    stage.attempt("a daemon", "run", &json!({"command": "daemon", "times": 10}), 10_000).failed("10 exited");
     stage.runs.let_go();
 }

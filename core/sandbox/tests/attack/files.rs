@@ -148,6 +148,15 @@ fn a_link_in_place_of_a_file_is_replaced_and_never_written_through() {
     }
 }
 
+/// Ends whoever waits for it, also when a test fails.
+struct Ending<'a>(&'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_file_swapped_for_a_link_while_it_is_read_leads_nowhere() {
     let tree = Tree::new("swapped");
@@ -161,6 +170,7 @@ fn a_file_swapped_for_a_link_while_it_is_read_leads_nowhere() {
     };
     fs::write(tree.0.join("in/sub/secret"), "harmless").unwrap();
     thread::scope(|scope| {
+        let _ending = Ending(&done);
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 swap(&tree.0.join("in/sub"), &beside, &tree.0.join("in/aside"));
@@ -171,7 +181,6 @@ fn a_file_swapped_for_a_link_while_it_is_read_leads_nowhere() {
             let with = json!({"path": tree.path(path), "secret": SECRET});
             stage.attempt(&format!("{path} while it is swapped"), "read-swapped", &with, 1500).failed(" read, ");
         }
-        done.store(true, Ordering::Relaxed);
     });
     tree.assert_untouched("swapped");
 }

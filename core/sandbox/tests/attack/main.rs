@@ -20,6 +20,7 @@ mod stage;
 mod time;
 mod tls;
 mod toolchain;
+mod wasi;
 #[expect(dead_code, reason = "the role's own tests use the rest")]
 #[path = "../role/worker.rs"]
 mod worker;

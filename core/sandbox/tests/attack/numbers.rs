@@ -25,10 +25,11 @@ fn a_value_that_changes_all_the_time_waits_for_a_pid_1_that_does_not_listen() {
         most = stage.holds().0.max(most);
     }
     assert!(most < before + 8 * 1024, "from {before} to {most} KiB");
-    assert_eq!(stage.answer(id).0, Answer::Fail("all were taken".to_owned()));
+    let answer = stage.answer(id).0;
+    assert!(matches!(&answer, Answer::Fail(why) if why.contains("faster than hilum takes it")), "{answer:?}");
     // As many as waited, at most.
     assert!(stage.told.kept < 1000, "{}", stage.told.kept);
-    stage.attempt("churning state", "state-churn", &json!({"times": 20_000}), 15_000).failed("all were taken");
+    stage.attempt("churning state", "state-churn", &json!({"times": 500}), 15_000).failed("all were taken");
 }
 
 #[test]

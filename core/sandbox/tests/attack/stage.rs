@@ -29,6 +29,9 @@ const VICTIM: u16 = 0;
 /// The one that does not.
 pub(crate) const ATTACKER: u16 = 1;
 
+/// One that means well too, with the grants of the attacker.
+pub(crate) const VISITOR: u16 = 2;
+
 /// Memory of the attacker, enough to make giants of what it passes. **Units:** bytes.
 const ROOM: u64 = 256 * 1024 * 1024;
 
@@ -46,6 +49,8 @@ pub(crate) struct Setting {
     /// What `/etc/resolv.conf` is to the worker.
     resolver: Option<PathBuf>,
     attacker: Option<Vec<u8>>,
+    /// Whether the attempts are loaded once more, as a plugin that means well: [`VISITOR`].
+    pub(crate) visitor: bool,
 }
 
 impl Setting {
@@ -117,13 +122,16 @@ impl Setting {
         let bytes = self.attacker.as_deref().unwrap_or_else(|| attacks());
         let file = scratch(bytes);
         let descriptors: Vec<_> = std::iter::once(file.as_fd()).chain(self.files.iter().map(AsFd::as_fd)).collect();
-        let loaded = stage.worker.order(ATTACKER, Some(digest(bytes)), ROOM, self.grants, &descriptors);
-        loaded.unwrap_or_else(|failure| panic!("{failure:?}"));
+        for plugin in std::iter::once(ATTACKER).chain(self.visitor.then_some(VISITOR)) {
+            let loaded = stage.worker.order(plugin, Some(digest(bytes)), ROOM, self.grants.clone(), &descriptors);
+            loaded.unwrap_or_else(|failure| panic!("{failure:?}"));
+        }
         stage.worker.send(&ToSandbox::Seal);
         let FromSandbox::Sealed { refused } = stage.worker.receive() else { panic!("not sealed") };
         assert!(refused.iter().all(|what| what.starts_with("landlock")), "{refused:?}");
-        for attempt in ["spin", "list-directory", "nothing"] {
-            let id = stage.ask(attempt, &json!({"path": "/"}), 50);
+        let with = if self.attacker.is_some() { json!("/") } else { json!({"path": "/"}) };
+        for attempt in ["spin", "list-directory", "list"] {
+            let id = stage.ask(attempt, &with, 50);
             stage.answer(id);
         }
         stage.meet_victim("before anything");
@@ -133,7 +141,7 @@ impl Setting {
 
 /// The two plugins in their worker.
 pub(crate) struct Stage {
-    worker: Worker,
+    pub(crate) worker: Worker,
     pub(crate) runs: Runs,
     pub(crate) told: Told,
     answers: HashMap<u64, (Answer, u32)>,
@@ -194,6 +202,7 @@ impl Stage {
 
     /// The victim answers.
     pub(crate) fn meet_victim(&mut self, when: &str) {
+        let when = &format!("{when:?}");
         self.next += 1;
         self.worker.call(self.next, VICTIM, when, 10_000);
         assert_eq!(self.answer(self.next).0, Answer::Fail(when.to_owned()), "{when}: the victim");
@@ -230,6 +239,18 @@ impl Stage {
             .collect();
         met.last_mut().unwrap().told = std::mem::take(&mut self.told);
         met
+    }
+
+    /// The victim is answered while an attempt that takes all the time it gets goes on.
+    pub(crate) fn assert_goes_on_beside(&mut self, attempt: &str, with: &Value) {
+        let ids: Vec<u64> = (0..4).map(|_| self.ask(attempt, with, 3000)).collect();
+        for _ in 0..3 {
+            self.meet_victim(&format!("while it goes on: {attempt}"));
+        }
+        assert!(ids.iter().all(|id| !self.answers.contains_key(id)), "{attempt}: the victim had to wait for it");
+        for id in ids {
+            self.answer(id);
+        }
     }
 
     /// Has the attacker judge settings that name an attempt.
@@ -332,7 +353,7 @@ impl Runs {
         }
     }
 
-    fn start(&mut self, id: u64, command: &str, worker: &Worker) {
+    pub(crate) fn start(&mut self, id: u64, command: &str, worker: &Worker) {
         let script = match command {
             "brief" | "daemon" => "echo brief",
             "never" => "sleep 1000",
@@ -375,7 +396,7 @@ impl Runs {
         });
     }
 
-    fn stop(&self, id: u64) {
+    pub(crate) fn stop(&self, id: u64) {
         if let Some(group) = lock(&self.groups).get(&id) {
             process::signal(process::Target::Group(*group), 9).unwrap();
         }

@@ -17,6 +17,11 @@ fn a_call_that_does_not_come_back_is_ended_at_its_deadline() {
             met.broken("deadline");
         }
     }
+    for (attempt, with) in
+        [("spin", json!({})), ("spin-between", json!({"rounds": 1000})), ("sip", json!({"slice-us": 300}))]
+    {
+        stage.assert_goes_on_beside(attempt, &with);
+    }
     for (attempt, with) in [("sleep-nothing", json!({})), ("sip", json!({"slice-us": 300}))] {
         for met in stage.attempt_times(attempt, attempt, &with, 500, 8) {
             met.failed("time");

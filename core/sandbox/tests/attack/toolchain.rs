@@ -20,6 +20,15 @@ pub(crate) fn attacks() -> &'static [u8] {
     })
 }
 
+/// The attempts of `plugins/attacks-wasi`, precompiled for this machine; built once. The target's own linker makes the component.
+pub(crate) fn attacks_wasi() -> &'static [u8] {
+    static BUILT: OnceLock<Vec<u8>> = OnceLock::new();
+    // Debian's wasi-libc, for a standard library from source.
+    BUILT.get_or_init(|| {
+        precompiled(&build("attacks-wasi", "wasm32-wasip2", &["-L/usr/lib/wasm32-wasi", "-Clink-self-contained=no"]))
+    })
+}
+
 fn precompiled(component: &[u8]) -> Vec<u8> {
     compile(component, Target::native()).unwrap_or_else(|error| panic!("{error}"))
 }

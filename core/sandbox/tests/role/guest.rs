@@ -153,9 +153,9 @@ pub(crate) fn component(text: &str) -> Vec<u8> {
 /// How the guests above write a case of `connection.error`: the sign as many places after '0' as it stands in the WIT file.
 pub(crate) fn case(name: &str) -> char {
     let wit = include_str!("../../../../wit/host/connection.wit");
-    let (_, cases) = wit.split_once("variant error {").expect("the variant");
-    let (cases, _) = cases.split_once("\n  }").expect("its end");
+    let (_, cases) = wit.split_once("variant error {").unwrap();
+    let (cases, _) = cases.split_once("\n  }").unwrap();
     let mut names = cases.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//"));
     let position = names.position(|line| line.trim_end_matches(',').split('(').next() == Some(name));
-    char::from(b'0' + u8::try_from(position.expect(name)).unwrap())
+    char::from(b'0' + u8::try_from(position.unwrap()).unwrap())
 }

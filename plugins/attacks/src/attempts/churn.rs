@@ -5,7 +5,7 @@ use hilum_plugin::{Host, NetworkError, SettingsError};
 use super::{Tried, stopped};
 use crate::given::Given;
 
-pub(super) fn attempt(given: &Given, host: &(impl Host + ?Sized)) -> Tried {
+pub(super) fn attempt(given: &Given, host: &impl Host) -> Tried {
     let (times, peer, port) = (given.number("times")?, given.text("host")?, given.port("port")?);
     let opened = match given.text("kind")? {
         "tcp" => churn(times, || host.connect(peer, port)),

@@ -5,7 +5,7 @@ use hilum_plugin::{Host, HttpRequest, Outcome, holds};
 use super::{Tried, met, stopped};
 use crate::given::Given;
 
-pub(super) fn attempt(given: &Given, host: &(impl Host + ?Sized)) -> Tried {
+pub(super) fn attempt(given: &Given, host: &impl Host) -> Tried {
     let (name, value) = (given.text("field").unwrap_or("accept"), given.text("value").unwrap_or("*/*"));
     let request = HttpRequest {
         method: given.text("method").unwrap_or("GET").to_owned(),

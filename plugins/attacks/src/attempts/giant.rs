@@ -5,7 +5,7 @@ use hilum_plugin::{Host, HttpRequest, Level, SettingsError, WriteMode};
 use super::{Tried, met, stopped};
 use crate::given::Given;
 
-pub(super) fn attempt(given: &Given, host: &(impl Host + ?Sized)) -> Tried {
+pub(super) fn attempt(given: &Given, host: &impl Host) -> Tried {
     let (function, giant) = (given.text("function")?, "g".repeat(given.size("size")?));
     let outcome = |refused: Option<String>| refused.map_or_else(|| stopped("it was taken"), met);
     Ok(outcome(match function {

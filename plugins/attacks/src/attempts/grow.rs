@@ -5,7 +5,7 @@ use hilum_plugin::Host;
 use super::{Tried, stopped};
 use crate::given::Given;
 
-pub(super) fn attempt(given: &Given, _: &(impl Host + ?Sized)) -> Tried {
+pub(super) fn attempt(given: &Given, _: &impl Host) -> Tried {
     let step = given.size("step")?;
     let mut all = Vec::new();
     while all.len() < usize::MAX / step.max(1) {

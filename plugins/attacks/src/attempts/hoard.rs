@@ -8,7 +8,7 @@ use crate::given::Given;
 /// As many as one call may have open, as `wit/host/tcp.wit` says.
 const MOST: u32 = 16;
 
-pub(super) fn attempt(given: &Given, host: &(impl Host + ?Sized)) -> Tried {
+pub(super) fn attempt(given: &Given, host: &impl Host) -> Tried {
     let times = given.number("times")?;
     let opened = match given.text("kind")? {
         "tcp" => {

@@ -5,7 +5,7 @@ use hilum_plugin::Host;
 use super::{Tried, met};
 use crate::given::Given;
 
-pub(super) fn attempt(given: &Given, host: &(impl Host + ?Sized)) -> Tried {
+pub(super) fn attempt(given: &Given, host: &impl Host) -> Tried {
     match host.connect(given.text("host")?, given.port("port")?) {
         Ok(mut connection) => loop {
             connection.read(u32::MAX).unwrap_or_default();

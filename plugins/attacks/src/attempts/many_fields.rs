@@ -5,7 +5,7 @@ use hilum_plugin::{Host, HttpRequest, Outcome};
 use super::{Tried, met};
 use crate::given::Given;
 
-pub(super) fn attempt(given: &Given, host: &(impl Host + ?Sized)) -> Tried {
+pub(super) fn attempt(given: &Given, host: &impl Host) -> Tried {
     let request = HttpRequest {
         method: "GET".to_owned(),
         url: given.text("url")?.to_owned(),

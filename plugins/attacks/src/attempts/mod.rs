@@ -43,6 +43,7 @@ mod spin_between;
 mod start_tls;
 mod state_churn;
 mod state_flood;
+mod visit;
 mod write_file;
 
 use std::fmt;
@@ -55,7 +56,7 @@ use crate::given::Given;
 type Tried = Result<Outcome, SettingsError>;
 
 /// Makes the attempt of this name, if there is one.
-pub(crate) fn run(name: &str, given: &Given, host: &(impl Host + ?Sized)) -> Option<Tried> {
+pub(crate) fn run(name: &str, given: &Given, host: &impl Host) -> Option<Tried> {
     Some(match name {
         "churn" => churn::attempt(given, host),
         "clock-flood" => clock_flood::attempt(given, host),
@@ -100,6 +101,7 @@ pub(crate) fn run(name: &str, given: &Given, host: &(impl Host + ?Sized)) -> Opt
         "start-tls" => start_tls::attempt(given, host),
         "state-churn" => state_churn::attempt(given, host),
         "state-flood" => state_flood::attempt(given, host),
+        "visit" => visit::attempt(given, host),
         "write-file" => write_file::attempt(given, host),
         _ => return None,
     })

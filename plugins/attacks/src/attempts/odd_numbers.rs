@@ -5,7 +5,7 @@ use hilum_plugin::{Host, Outcome};
 use super::{Tried, met};
 use crate::given::Given;
 
-pub(super) fn attempt(_: &Given, host: &(impl Host + ?Sized)) -> Tried {
+pub(super) fn attempt(_: &Given, host: &impl Host) -> Tried {
     let mut taken = Vec::new();
     for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         taken.extend(host.gauge("odd", &[], value).ok().map(|()| format!("gauge {value}")));

@@ -5,7 +5,7 @@ use hilum_plugin::{Host, Outcome, TlsOptions, Trust};
 use super::{Tried, met};
 use crate::given::Given;
 
-pub(super) fn attempt(given: &Given, host: &(impl Host + ?Sized)) -> Tried {
+pub(super) fn attempt(given: &Given, host: &impl Host) -> Tried {
     let pem = given.text("authority")?;
     let trust = Trust::Authorities(pem.repeat(given.size("size")? / pem.len().max(1)));
     let options = TlsOptions { server_name: "localhost".to_owned(), trust, ..TlsOptions::default() };
@@ -15,7 +15,7 @@ pub(super) fn attempt(given: &Given, host: &(impl Host + ?Sized)) -> Tried {
             Ok(connection) => connection,
             Err(error) => return Ok(met(error)),
         };
-        match connection.start_tls(&options) {
+        match host.start_tls(connection, &options) {
             Ok(_) => return Ok(Outcome::Pass),
             Err(error) => told.push(error),
         }

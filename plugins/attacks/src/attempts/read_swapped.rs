@@ -5,7 +5,7 @@ use hilum_plugin::{Host, Outcome, holds};
 use super::{Tried, stopped};
 use crate::given::Given;
 
-pub(super) fn attempt(given: &Given, host: &(impl Host + ?Sized)) -> Tried {
+pub(super) fn attempt(given: &Given, host: &impl Host) -> Tried {
     let (path, secret) = (given.text("path")?, given.text("secret")?);
     let (mut read, mut refused) = (0_u32, 0_u32);
     while host.remaining_ms() > 0 {

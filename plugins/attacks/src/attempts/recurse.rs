@@ -5,7 +5,7 @@ use hilum_plugin::Host;
 use super::{Tried, stopped};
 use crate::given::Given;
 
-pub(super) fn attempt(given: &Given, _: &(impl Host + ?Sized)) -> Tried {
+pub(super) fn attempt(given: &Given, _: &impl Host) -> Tried {
     Ok(stopped(&deeper(u64::from(given.number("depth")?)).to_string()))
 }
 

@@ -5,7 +5,7 @@ use hilum_plugin::{CommandError, Ending, Host};
 use super::{Tried, stopped};
 use crate::given::Given;
 
-pub(super) fn attempt(given: &Given, host: &(impl Host + ?Sized)) -> Tried {
+pub(super) fn attempt(given: &Given, host: &impl Host) -> Tried {
     let name = given.text("command")?;
     let (mut exited, mut signaled, mut denied, mut failed, mut late, mut full) = (0, 0, 0, 0, 0, 0);
     let mut written = 0;

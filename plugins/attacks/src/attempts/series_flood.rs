@@ -8,7 +8,7 @@ use crate::given::Given;
 /// All that a plugin may have, as `wit/host/metrics.wit` says.
 const MOST: u32 = 64;
 
-pub(super) fn attempt(given: &Given, host: &(impl Host + ?Sized)) -> Tried {
+pub(super) fn attempt(given: &Given, host: &impl Host) -> Tried {
     let times = given.number("times")?;
     let mut taken: u32 = 0;
     for number in 0..times {

@@ -5,7 +5,7 @@ use hilum_plugin::Host;
 use super::{Tried, stopped};
 use crate::given::Given;
 
-pub(super) fn attempt(given: &Given, host: &(impl Host + ?Sized)) -> Tried {
+pub(super) fn attempt(given: &Given, host: &impl Host) -> Tried {
     let slice = u64::from(given.number("slice-us")?).saturating_mul(1000);
     while host.remaining_ms() > 0 {
         let began = host.monotonic_now();

@@ -5,7 +5,7 @@ use hilum_plugin::Host;
 use super::Tried;
 use crate::given::Given;
 
-pub(super) fn attempt(_: &Given, host: &(impl Host + ?Sized)) -> Tried {
+pub(super) fn attempt(_: &Given, host: &impl Host) -> Tried {
     loop {
         host.sleep(u32::MAX);
     }

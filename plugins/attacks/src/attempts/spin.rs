@@ -5,7 +5,7 @@ use hilum_plugin::Host;
 use super::Tried;
 use crate::given::Given;
 
-pub(super) fn attempt(_: &Given, _: &(impl Host + ?Sized)) -> Tried {
+pub(super) fn attempt(_: &Given, _: &impl Host) -> Tried {
     spin()
 }
 

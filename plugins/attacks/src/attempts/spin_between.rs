@@ -5,7 +5,7 @@ use hilum_plugin::Host;
 use super::Tried;
 use crate::given::Given;
 
-pub(super) fn attempt(given: &Given, host: &(impl Host + ?Sized)) -> Tried {
+pub(super) fn attempt(given: &Given, host: &impl Host) -> Tried {
     let rounds = given.number("rounds")?;
     loop {
         for round in 0..rounds {

@@ -5,7 +5,7 @@ use hilum_plugin::{Host, Identity, Outcome, TlsOptions, Trust};
 use super::{Tried, met};
 use crate::given::Given;
 
-pub(super) fn attempt(given: &Given, host: &(impl Host + ?Sized)) -> Tried {
+pub(super) fn attempt(given: &Given, host: &impl Host) -> Tried {
     let trust = match given.text("authorities") {
         Ok(pem) => Trust::Authorities(pem.to_owned()),
         Err(_) => Trust::System,
@@ -19,7 +19,7 @@ pub(super) fn attempt(given: &Given, host: &(impl Host + ?Sized)) -> Tried {
         Ok(connection) => connection,
         Err(error) => return Ok(met(error)),
     };
-    Ok(match connection.start_tls(&options) {
+    Ok(match host.start_tls(connection, &options) {
         Ok(mut connection) => match connection.write(b"secret") {
             Ok(()) => Outcome::Pass,
             Err(error) => met(error),

@@ -2,13 +2,15 @@
 
 use hilum_plugin::Host;
 
-use super::{Tried, stopped};
+use super::{Tried, met, stopped};
 use crate::given::Given;
 
-pub(super) fn attempt(given: &Given, host: &(impl Host + ?Sized)) -> Tried {
+pub(super) fn attempt(given: &Given, host: &impl Host) -> Tried {
     for number in 0..given.number("times")? {
         let fill = if number % 2 == 0 { b'a' } else { b'b' };
-        host.keep("churn", Some(&[fill; 16 * 1024])).unwrap_or_default();
+        if let Err(why) = host.keep("churn", Some(&[fill; 16 * 1024])) {
+            return Ok(met(why));
+        }
     }
     Ok(stopped("all were taken"))
 }

@@ -8,7 +8,7 @@ use crate::given::Given;
 /// All that a plugin may keep, as `wit/host/state.wit` says.
 const QUOTA: usize = 32 * 1024;
 
-pub(super) fn attempt(given: &Given, host: &(impl Host + ?Sized)) -> Tried {
+pub(super) fn attempt(given: &Given, host: &impl Host) -> Tried {
     let mut kept = 0;
     for number in 0..given.number("times")? {
         for value in [vec![b'v'; 1024], vec![b'v'; 16 * 1024]] {

@@ -5,7 +5,7 @@ use hilum_plugin::{Host, Outcome, WriteMode};
 use super::{Tried, met};
 use crate::given::Given;
 
-pub(super) fn attempt(given: &Given, host: &(impl Host + ?Sized)) -> Tried {
+pub(super) fn attempt(given: &Given, host: &impl Host) -> Tried {
     let path = given.text("path")?;
     let mut told = Vec::new();
     for mode in [WriteMode::Replace, WriteMode::Append, WriteMode::Create] {

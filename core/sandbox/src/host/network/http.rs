@@ -1,5 +1,11 @@
 //! `hilum:host/http`: one request, its redirects, and the beginning of the answer.
 
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
@@ -9,6 +15,7 @@ use hyper::header::{
 };
 use hyper::http::uri::{Authority, Scheme};
 use hyper::{Method, StatusCode, Uri};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::AbortHandle;
 use wasmtime_wasi_http::io::TokioIo;
 
@@ -26,6 +33,10 @@ const MAX_BODY: usize = 900 * 1024;
 
 /// Bytes of an answer's status line and fields. hyper refuses below 8 KiB.
 const MAX_HEAD: usize = 64 * 1024;
+
+/// Bytes of all that comes before an answer's content, such as answers that only announce it: hyper reads over any number of those, without a
+/// turn for others. As much content may be read along with the last of it. **Units:** bytes.
+const MAX_HEADS: usize = 3 * MAX_HEAD;
 
 /// Where a URL leads.
 struct Place {
@@ -203,11 +214,51 @@ where
     } else {
         stream
     };
-    let handshake = http1::Builder::new().max_buf_size(MAX_HEAD).handshake(TokioIo::new(stream));
+    let left = Arc::new(AtomicUsize::new(MAX_HEADS));
+    let metered = Metered { stream, left: Arc::clone(&left) };
+    let handshake = http1::Builder::new().max_buf_size(MAX_HEAD).handshake(TokioIo::new(metered));
     let (mut sender, connection) = handshake.await.map_err(|error| failure(&error))?;
     let turning = Turning(tokio::spawn(connection).abort_handle());
     let answer = sender.send_request(message).await.map_err(|error| failure(&error))?;
+    left.store(usize::MAX, Ordering::Relaxed);
     Ok((answer, turning))
+}
+
+/// A stream from which no more is read than is left.
+struct Metered {
+    stream: Stream,
+    left: Arc<AtomicUsize>,
+}
+
+impl AsyncRead for Metered {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        let count = buffer.filled().len().saturating_sub(before);
+        let left = self.left.load(Ordering::Relaxed);
+        if count > left {
+            return Poll::Ready(Err(io::ErrorKind::FileTooLarge.into()));
+        }
+        // What is all that may ever be read stays all.
+        if left < usize::MAX {
+            self.left.store(left - count, Ordering::Relaxed);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Metered {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }
 
 /// What of hyper's went wrong.
@@ -223,8 +274,14 @@ fn failure(error: &hyper::Error) -> Error {
     }
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
-        if let Some(broken) = inner.downcast_ref::<std::io::Error>() {
-            return tls::distrust(broken).map_or_else(|| std::io::Error::from(broken.kind()).into(), Error::Untrusted);
+        if let Some(broken) = inner.downcast_ref::<io::Error>() {
+            if broken.kind() == io::ErrorKind::FileTooLarge {
+                return Error::Other(format!(
+                    "what comes before the answer's content has more than {} KiB",
+                    MAX_HEADS / 1024
+                ));
+            }
+            return tls::distrust(broken).map_or_else(|| io::Error::from(broken.kind()).into(), Error::Untrusted);
         }
         cause = inner.source();
     }

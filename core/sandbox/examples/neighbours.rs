@@ -1,0 +1,257 @@
+//! How long a plugin that means well waits while one that means harm makes an attempt beside it, in the same worker: a table, not a judgement. Each
+//! line is measured quiet and disturbed in turn, so that what else the machine does counts for both.
+//!
+//! `cargo run --release -p hilum-sandbox --example neighbours [ATTEMPT…]`, after `cargo build --release -p hilum-sandbox --example worker`.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed step is a failed measurement")]
+
+#[expect(dead_code, reason = "the role's own tests use the rest")]
+#[path = "../tests/role/guest.rs"]
+mod guest;
+#[expect(dead_code, reason = "the attacks' tests use the rest")]
+#[path = "../tests/attack/peers.rs"]
+mod peers;
+#[expect(dead_code, reason = "the attacks' tests use the rest")]
+#[path = "../tests/attack/stage.rs"]
+mod stage;
+#[expect(dead_code, reason = "the attacks' tests use the rest")]
+#[path = "../tests/attack/toolchain.rs"]
+mod toolchain;
+#[expect(dead_code, reason = "the role's own tests use the rest")]
+#[path = "../tests/role/worker.rs"]
+mod worker;
+
+use std::collections::HashSet;
+use std::io::Write;
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use hilum_wire::{Answer, FromSandbox, ToSandbox};
+use serde_json::{Value, json};
+
+use crate::stage::{ATTACKER, Setting, Stage, VISITOR};
+
+/// The plugin that echoes; the stage loads it.
+const VICTIM: u16 = 0;
+
+/// How long one side of a line is measured, in how many turns. Shorter, and there are too few calls for a 99th percentile.
+const TURN: Duration = Duration::from_millis(500);
+const TURNS: usize = 4;
+
+/// Calls of the attacker that run at once.
+const BESIDE: usize = 4;
+
+/// Time that a call of the attacker may take. **Units:** milliseconds.
+const TIMEOUT_MS: u64 = 300;
+
+/// How long calls took. **Units:** microseconds.
+#[derive(Default)]
+struct Times(Vec<u64>);
+
+impl Times {
+    fn percentile(&mut self, percent: usize) -> u64 {
+        self.0.sort_unstable();
+        self.0.get(self.0.len() * percent / 100).or(self.0.last()).copied().unwrap_or_default()
+    }
+}
+
+/// What was measured on one side: seen from PID 1, and by the worker's own clock.
+#[derive(Default)]
+struct Side {
+    echo: Times,
+    visit: Times,
+    own: Times,
+}
+
+/// One line's worth of calls: the victims' in turn, and the attacker's beside them, asked again as soon as they are answered.
+struct Scene<'a> {
+    stage: &'a mut Stage,
+    visit: String,
+    attack: Option<(String, u64)>,
+    beside: HashSet<u64>,
+    next: u64,
+}
+
+impl Scene<'_> {
+    fn ask(&mut self, plugin: u16, settings: &str, timeout_ms: u64) -> u64 {
+        self.next += 1;
+        self.stage.worker.call(self.next, plugin, settings, timeout_ms);
+        self.next
+    }
+
+    /// How long a call took, seen from here and by the worker. A call that is answered otherwise than it should be measures nothing.
+    fn measure(&mut self, plugin: u16, settings: &str, expected: &Answer) -> (u64, u64) {
+        let began = Instant::now();
+        let id = self.ask(plugin, settings, 10_000);
+        let (answer, own) = self.hear(id);
+        assert_eq!(answer, *expected, "plugin {plugin}");
+        (u64::try_from(began.elapsed().as_micros()).unwrap(), own)
+    }
+
+    /// Goes on until the call is answered: what, and how long it took by the worker's clock.
+    fn hear(&mut self, id: u64) -> (Answer, u64) {
+        loop {
+            match self.stage.worker.next().unwrap_or_else(|| panic!("the worker has gone")) {
+                FromSandbox::Answered { id: answered, answer, took_us, .. } if answered == id => {
+                    return (answer, took_us);
+                }
+                FromSandbox::Answered { id: answered, .. } => {
+                    if self.beside.remove(&answered)
+                        && let Some((settings, timeout_ms)) = self.attack.clone()
+                    {
+                        let id = self.ask(ATTACKER, &settings, timeout_ms);
+                        self.beside.insert(id);
+                    }
+                }
+                FromSandbox::Run { id, command, .. } => self.stage.runs.start(id, &command, &self.stage.worker),
+                FromSandbox::StopRun { id } => self.stage.runs.stop(id),
+                _ => {}
+            }
+        }
+    }
+
+    fn turn(&mut self, side: &mut Side) {
+        let until = Instant::now() + TURN;
+        let (visit, echo) = (self.visit.clone(), Answer::Fail("x".to_owned()));
+        while Instant::now() < until {
+            let (took, own) = self.measure(VICTIM, "x", &echo);
+            side.echo.0.push(took);
+            side.own.0.push(own);
+            side.visit.0.push(self.measure(VISITOR, &visit, &Answer::Pass).0);
+        }
+    }
+
+    fn begin(&mut self, attack: &(String, u64)) {
+        self.attack = Some(attack.clone());
+        for _ in 0..BESIDE {
+            let id = self.ask(ATTACKER, &attack.0, attack.1);
+            self.beside.insert(id);
+        }
+    }
+
+    /// Ends the calls beside, and waits until the worker has forgotten them.
+    fn end(&mut self) {
+        self.attack = None;
+        for id in std::mem::take(&mut self.beside) {
+            self.stage.worker.send(&ToSandbox::Cancel { id });
+        }
+        for _ in 0..50 {
+            self.measure(VICTIM, "x", &Answer::Fail("x".to_owned()));
+        }
+    }
+}
+
+fn main() {
+    let silent = peers::serve(|stream| {
+        let _gone = std::io::Read::read(&mut &stream, &mut [0; 1]);
+    });
+    let greeting = peers::serve(|mut stream| {
+        let _gone = stream.write_all(b"hello\n");
+    });
+    let pouring = peers::serve(|mut stream| while stream.write_all(&[0; 65_536]).is_ok() {});
+    let web = peers::Web::start(|path, stream| {
+        let endless = |stream: &mut TcpStream, head: &str, part: &str| {
+            let mut going = stream.write_all(head.as_bytes());
+            while going.is_ok() {
+                going = stream.write_all(part.as_bytes());
+            }
+        };
+        match path {
+            "/hints" => endless(stream, "", &"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n".repeat(1000)),
+            "/fields" => endless(stream, "HTTP/1.1 200 OK\r\n", &"x: y\r\n".repeat(1000)),
+            _ => endless(stream, "HTTP/1.1 200 OK\r\n\r\n", &"x".repeat(65_536)),
+        }
+    });
+    let file = std::env::temp_dir().join(format!("hilum-neighbours-{}", std::process::id()));
+    std::fs::create_dir_all(&file).unwrap();
+    std::fs::write(file.join("file"), vec![b'x'; 1_000_000]).unwrap();
+    let path = |name: &str| file.join(name).to_str().unwrap().to_owned();
+    let local =
+        |port: u16| json!({"host": "127.0.0.1", "port": port, "times": 10_000, "kind": "tcp", "size": 1_000_000});
+    let page = |path: &str| json!({"url": format!("http://{}/{path}", web.place()), "wanted": "secret"});
+    let giant = |function: &str| json!({"function": function, "size": 1_000_000});
+    let pem = include_str!("../tests/attack/tls/authority.pem");
+    let attacks: Vec<(&str, &str, Value)> = vec![
+        ("nothing", "nothing", json!({})),
+        ("spin", "spin", json!({})),
+        ("spin between host calls", "spin-between", json!({"rounds": 1000})),
+        ("run 0.3 ms between sleeps", "sip", json!({"slice-us": 300})),
+        ("sleep(0)", "sleep-nothing", json!({})),
+        ("sleep for ever", "sleep-forever", json!({})),
+        ("clock", "clock-flood", json!({"times": 1_000_000})),
+        ("random", "random-flood", json!({})),
+        ("pointers", "pointers", json!({"size": 100_000})),
+        ("recursion", "recurse", json!({"depth": u32::MAX})),
+        ("memory in one step", "grow", json!({"step": 1_500_000_000})),
+        ("memory in small steps", "grow", json!({"step": 4096})),
+        ("log lines", "log-flood", json!({"text": "line", "repeat": 1, "times": 1_000_000})),
+        ("log lines of 1 MB", "log-flood", json!({"text": "0123456789", "repeat": 100_000, "times": 1000})),
+        ("giant key", "giant", giant("key")),
+        ("giant host", "giant", giant("connect")),
+        ("100,000 labels", "many-labels", json!({"count": 100_000})),
+        ("reason of 1 MB", "long-reason", json!({"repeat": 140_000})),
+        ("state, full", "state-flood", json!({"times": 1000})),
+        ("state, churning", "state-churn", json!({"times": 20_000})),
+        ("series", "series-flood", json!({"times": 100_000})),
+        ("files", "files-at-once", json!({"path": path("file")})),
+        ("denied files", "read-swapped", json!({"path": "/etc/passwd", "secret": "root"})),
+        ("commands", "run", json!({"command": "brief", "times": 1000})),
+        ("a command's flood", "run", json!({"command": "flood", "times": 1})),
+        ("hoarded connections", "hoard", local(silent)),
+        ("connections", "churn", local(silent)),
+        ("a peer that pours", "drink", local(pouring)),
+        ("pouring to a peer", "pour", local(silent)),
+        ("insisting", "insist", local(silent)),
+        ("endless content", "fetch", page("endless")),
+        ("endless hints", "fetch", page("hints")),
+        ("endless fields", "fetch", page("fields")),
+        (
+            "authorities",
+            "pem-flood",
+            json!({"host": "127.0.0.1", "port": silent, "authority": pem, "size": 900_000, "times": 100}),
+        ),
+    ];
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let mut setting = Setting::default();
+    setting.visitor = true;
+    let mut stage =
+        setting.connect(&["127.0.0.1:*"]).exec(&["brief", "flood"]).files(Path::new(&path("")), false).start();
+    let visit = json!({"attempt": "visit", "with": local(greeting)}).to_string();
+    let next = 1 << 32;
+    let mut scene = Scene { stage: &mut stage, visit, attack: None, beside: HashSet::new(), next };
+    println!(
+        "{:26} {:>7} {:>7} {:>7} {:>7} {:>6}   {:>7} {:>7} {:>6}   {:>6}",
+        "beside (us)", "echo", "p99", "beside", "p99", "ratio", "visit99", "beside", "ratio", "own"
+    );
+    for (name, attempt, with) in attacks {
+        if !wanted.is_empty() && !wanted.iter().any(|wanted| wanted == attempt || wanted == name) {
+            continue;
+        }
+        let attack = (json!({"attempt": attempt, "with": with}).to_string(), TIMEOUT_MS);
+        let (mut quiet, mut beside) = (Side::default(), Side::default());
+        for _ in 0..TURNS {
+            scene.turn(&mut quiet);
+            scene.begin(&attack);
+            scene.turn(&mut beside);
+            scene.end();
+        }
+        let ratio = |one: &mut Times, other: &mut Times| {
+            let [one, other] = [one, other].map(|times| u32::try_from(times.percentile(99).max(1)).unwrap_or(u32::MAX));
+            f64::from(other) / f64::from(one)
+        };
+        println!(
+            "{name:26} {:>7} {:>7} {:>7} {:>7} {:>6.1}   {:>7} {:>7} {:>6.1}   {:>6.1}",
+            quiet.echo.percentile(50),
+            quiet.echo.percentile(99),
+            beside.echo.percentile(50),
+            beside.echo.percentile(99),
+            ratio(&mut quiet.echo, &mut beside.echo),
+            quiet.visit.percentile(99),
+            beside.visit.percentile(99),
+            ratio(&mut quiet.visit, &mut beside.visit),
+            ratio(&mut quiet.own, &mut beside.own),
+        );
+    }
+    std::fs::remove_dir_all(&file).unwrap();
+}
