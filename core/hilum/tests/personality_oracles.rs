@@ -396,8 +396,12 @@ fn make_folder(name: &str) -> PathBuf {
         ("no-interpreter", "#!/no/such/interpreter\n", 0o755),
         ("no-first-line", "exit 5\n", 0o755),
     ] {
-        fs::write(folder.join(file), text).unwrap();
-        fs::set_permissions(folder.join(file), fs::Permissions::from_mode(mode)).unwrap();
+        let written = folder.with_extension("written");
+        fs::write(&written, text).unwrap();
+        fs::set_permissions(&written, fs::Permissions::from_mode(mode)).unwrap();
+        // What this process writes may be inherited by what another test starts at that moment, and then nobody may execute it.
+        let copied = Command::new("/bin/cp").args([&written, &folder.join(file)]).status().unwrap();
+        assert!(copied.success(), "cp {}: {copied}", written.display());
     }
     symlink("loop", folder.join("loop")).unwrap();
     folder

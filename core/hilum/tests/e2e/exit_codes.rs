@@ -1,8 +1,8 @@
 //! The exit code is the child's, whatever it is; the few codes of hilum's own are what the documentation says.
 
 use crate::stage::boot::Place;
-use crate::stage::failure::{holds, same};
-use crate::stage::{Boot, Check, Folder, fixture};
+use crate::stage::failure::{Failure, holds, same};
+use crate::stage::{Boot, Check, Folder, fixture, program};
 
 /// Signals whose default action ends a process.
 fn fatal() -> impl Iterator<Item = u8> {
@@ -66,8 +66,7 @@ fn chosen_codes_become_zero_and_others_do_not() -> Check {
 #[test]
 fn a_missing_command_is_127_and_named() -> Check {
     let folder = Folder::new()?;
-    let script = folder.write("script", "#!/no/such/interpreter\n")?;
-    mark_executable(&script)?;
+    let script = executable(&folder, "script", "#!/no/such/interpreter\n")?;
     for command in ["/no/such/file", "no-such-program-anywhere", &script, "/etc/passwd/below-a-file", ""] {
         for place in [Place::First, Place::Ordinary] {
             let done = Boot::hilum(&["init", "--", command]).at(place).run()?;
@@ -87,8 +86,7 @@ fn a_missing_command_is_127_and_named() -> Check {
 fn a_command_that_cannot_be_executed_is_126_and_named() -> Check {
     let folder = Folder::new()?;
     let plain = folder.write("plain", "just text\n")?;
-    let no_format = folder.write("no-format", "neither ELF nor a script\n")?;
-    mark_executable(&no_format)?;
+    let no_format = executable(&folder, "no-format", "neither ELF nor a script\n")?;
     let directory = folder.path().display().to_string();
     for command in [plain.as_str(), &no_format, &directory] {
         let done = Boot::hilum(&["init", "--", command]).run()?;
@@ -165,8 +163,12 @@ fn a_plan_that_cannot_start_is_78() -> Check {
     holds(format!("not named: {}", done.stderr), done.stderr.contains("/no/such/plan"))
 }
 
-fn mark_executable(path: &str) -> Check {
+/// A file that may be executed, as far as its mode goes; returns its path.
+fn executable(folder: &Folder, name: &str, text: &str) -> Result<String, Failure> {
     use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))?;
-    Ok(())
+    let written = folder.write(&format!("{name}.written"), text)?;
+    std::fs::set_permissions(&written, std::fs::Permissions::from_mode(0o755))?;
+    let path = folder.file(name);
+    program::copy(written, &path)?;
+    Ok(path)
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::plugins::{hilumc, plugin, plugin_table};
 use crate::stage::boot::eventually;
 use crate::stage::failure::{Context as _, Failure, holds, same};
-use crate::stage::{Boot, Check, Client, Folder, Init, fixture, hilum, peek};
+use crate::stage::{Boot, Check, Client, Folder, Init, fixture, hilum, peek, program};
 
 const HUP: u8 = 1;
 const TERM: u8 = 15;
@@ -184,8 +184,9 @@ fn a_bundle_is_executable_plan_and_plugins_in_one_file() -> Check {
     if let Some(byte) = bytes.get_mut(at) {
         *byte = b'?';
     }
-    fs::write(folder.file("damaged"), bytes)?;
-    fs::set_permissions(folder.file("damaged"), fs::metadata(&bundle)?.permissions())?;
+    fs::write(folder.file("written"), bytes)?;
+    fs::set_permissions(folder.file("written"), fs::metadata(&bundle)?.permissions())?;
+    program::copy(folder.file("written"), folder.file("damaged"))?;
     let damaged = Boot::program(&folder.file("damaged"), &["check"]).run()?;
     holds(
         format!("{}: {}", damaged.code, damaged.stderr),

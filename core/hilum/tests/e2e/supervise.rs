@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::stage::boot::eventually;
 use crate::stage::failure::{Context as _, Failure, holds, same};
-use crate::stage::{Boot, Check, Client, Folder, Init, fixture, peek};
+use crate::stage::{Boot, Check, Client, Folder, Init, fixture, peek, program};
 
 const USR1: u8 = 10;
 const TERM: u8 = 15;
@@ -86,18 +86,18 @@ fn kapo_defect_11_on_failure_a_success_is_the_end() -> Check {
 fn kapo_defect_12_a_command_that_is_gone_is_tried_again() -> Check {
     let folder = Folder::new()?;
     let listen = format!("unix:{}", folder.file("s"));
-    let program = folder.file("service");
-    std::fs::copy(fixture()?, &program)?;
-    let words = ["supervise", "--listen", &listen, "--wait", "10ms", "--", &program, "trap", "10:1", "15:0"];
+    let service = folder.file("service");
+    program::copy(fixture()?, &service)?;
+    let words = ["supervise", "--listen", &listen, "--wait", "10ms", "--", &service, "trap", "10:1", "15:0"];
     let mut init = Boot::hilum(&words).start()?;
     init.line_from("ready")?;
-    std::fs::rename(&program, folder.file("away"))?;
+    std::fs::rename(&service, folder.file("away"))?;
     init.signal(USR1)?;
     let line = init.error_line_with("event=spawn-failed")?;
-    holds(format!("{program} is not named in {line}"), line.contains(&program))?;
+    holds(format!("{service} is not named in {line}"), line.contains(&service))?;
     let client = Client::new(&listen);
     same("liveness", client.get("/liveness")?.status, 200)?;
-    std::fs::rename(folder.file("away"), &program)?;
+    std::fs::rename(folder.file("away"), &service)?;
     init.line_from("ready")?;
     init.signal(TERM)?;
     same("code", init.wait()?, 0)

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::stage::failure::{Context as _, Failure, holds, same};
-use crate::stage::{Boot, Check, Client, Folder, Init, fixture};
+use crate::stage::{Boot, Check, Client, Folder, Init, fixture, program};
 
 const TERM: u8 = 15;
 
@@ -23,10 +23,10 @@ struct Subject(std::process::Child);
 
 impl Subject {
     fn start(folder: &Folder, name: &str) -> Result<Subject, Failure> {
-        let program = folder.file(name);
-        std::fs::copy(fixture()?, &program)?;
+        let path = folder.file(name);
+        program::copy(fixture()?, &path)?;
         let child =
-            Command::new(&program).arg("hold").stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0).spawn()?;
+            Command::new(&path).arg("hold").stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0).spawn()?;
         let mut subject = Subject(child);
         let mut line = String::new();
         let stdout = subject.0.stdout.as_mut().context("no output")?;
@@ -147,7 +147,7 @@ fn kapo_defects_14_and_16_the_first_document_is_whole_and_the_side_port_right() 
 fn it_does_not_find_itself() -> Check {
     let folder = Folder::new()?;
     let hilum = folder.file("hilum-watching-itself");
-    std::fs::copy(crate::stage::hilum(), &hilum)?;
+    program::copy(crate::stage::hilum(), &hilum)?;
     let listen = format!("unix:{}", folder.file("s"));
     let words = ["watch", "--listen", &listen, "--wait", "20ms", "hilum-watching-itself"];
     let mut init = Boot::program(&hilum, &words).ordinary().start()?;

@@ -29,7 +29,7 @@ pub(crate) fn fill_root(root: &Path) -> Result<(), Failure> {
                 "{source} is not static: run cargo xtask e2e, or set HILUM_BIN to a build of cargo xtask dist"
             ));
         }
-        fs::copy(&source, root.join(name)).context(format!("cannot copy {source}"))?;
+        program::copy(&source, root.join(name)).context(format!("cannot copy {source}"))?;
     }
     Ok(())
 }

@@ -63,6 +63,13 @@ pub(crate) fn tool(name: &str, package: &str) -> Result<String, Failure> {
     fail(format!("cannot find {name}: run apt-get install {package}"))
 }
 
+/// Copies a program to where it will be executed from. Another process does: a file that this one has open for writing may be inherited by what
+/// another test starts at that moment, and the kernel executes no file that someone can write (`ETXTBSY`).
+pub(crate) fn copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<(), Failure> {
+    let output = Command::new(tool("cp", "coreutils")?).args([from.as_ref(), to.as_ref()]).output()?;
+    if output.status.success() { Ok(()) } else { fail(String::from_utf8_lossy(&output.stderr).trim()) }
+}
+
 /// Whether the tests run as root; others need a user namespace for a pid namespace.
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
