@@ -12,6 +12,7 @@ use crate::languages;
 use crate::packages;
 use crate::plugins;
 use crate::process;
+use crate::provision;
 use crate::sim;
 use crate::size;
 use crate::tally::{self, Tally};
@@ -81,6 +82,7 @@ fn distribute() -> Result<Tally, String> {
 fn unit() -> Result<Tally, String> {
     packages::ensure("the tests", e2e::PROGRAMS)?;
     languages::ensure()?;
+    provision::ensure_wasi_guest()?;
     // Some tests start one as a process; naming test targets, as below, leaves them out.
     process::run("examples", workspace::cargo().args(["build", "--locked", "--workspace", "--examples"]))?;
     let mut cargo = workspace::cargo();

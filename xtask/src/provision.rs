@@ -151,6 +151,18 @@ pub(crate) fn ensure_guest() -> Result<(), String> {
     Provision::find("wasm32-unknown-unknown").map(drop)
 }
 
+/// Makes sure that guests of the ordinary toolchain, for WASI, can be built. Only rustup has their standard library with the C library below
+/// it; from source it wants one that Debian does not have.
+///
+/// **Errors:** what to run by hand.
+pub(crate) fn ensure_wasi_guest() -> Result<(), String> {
+    let _lock = lock()?;
+    if rustup("wasm32-wasip2")? {
+        return Ok(());
+    }
+    Err(String::from("there is no standard library for wasm32-wasip2; run: rustup target add wasm32-wasip2"))
+}
+
 /// Installs zig now if builds for `triple` will want it.
 pub(crate) fn ensure_linker(provision: &Provision) -> Result<(), String> {
     match provision {
@@ -195,7 +207,7 @@ fn rustup(triple: &str) -> Result<bool, String> {
     if added.success && installed()? {
         return Ok(true);
     }
-    process::say(&format!("rustup cannot install {triple} here; building its standard library from source instead"));
+    process::say(&format!("rustup cannot install {triple} here"));
     workspace::write(&refused, added.output.as_bytes(), 0o644)?;
     Ok(false)
 }

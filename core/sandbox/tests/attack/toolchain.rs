@@ -14,7 +14,7 @@ use wit_component::ComponentEncoder;
 pub(crate) fn attacks() -> &'static [u8] {
     static BUILT: OnceLock<Vec<u8>> = OnceLock::new();
     BUILT.get_or_init(|| {
-        let module = build("attacks", "wasm32-unknown-unknown", &[]);
+        let module = build("attacks", "wasm32-unknown-unknown");
         let encoded = ComponentEncoder::default().validate(true).module(&module).unwrap().encode();
         precompiled(&encoded.unwrap_or_else(|error| panic!("attacks: {error:?}")))
     })
@@ -23,10 +23,7 @@ pub(crate) fn attacks() -> &'static [u8] {
 /// The attempts of `plugins/attacks-wasi`, precompiled for this machine; built once. The target's own linker makes the component.
 pub(crate) fn attacks_wasi() -> &'static [u8] {
     static BUILT: OnceLock<Vec<u8>> = OnceLock::new();
-    // Debian's wasi-libc, for a standard library from source.
-    BUILT.get_or_init(|| {
-        precompiled(&build("attacks-wasi", "wasm32-wasip2", &["-L/usr/lib/wasm32-wasi", "-Clink-self-contained=no"]))
-    })
+    BUILT.get_or_init(|| precompiled(&build("attacks-wasi", "wasm32-wasip2")))
 }
 
 fn precompiled(component: &[u8]) -> Vec<u8> {
@@ -37,8 +34,8 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
-/// What `plugins/NAME` builds for `target`. `flags` are rustc's, where the standard library is built along.
-fn build(name: &str, target: &str, flags: &[&str]) -> Vec<u8> {
+/// What `plugins/NAME` builds for `target`.
+fn build(name: &str, target: &str) -> Vec<u8> {
     let toolchains = [("cargo", "rustc"), ("/usr/bin/cargo", "/usr/bin/rustc")];
     let known: Vec<_> =
         toolchains.into_iter().filter_map(|(cargo, rustc)| Some((cargo, rustc, sysroot(rustc)?))).collect();
@@ -75,10 +72,7 @@ fn build(name: &str, target: &str, flags: &[&str]) -> Vec<u8> {
         }
     }
     if from_source {
-        command
-            .arg("-Zbuild-std=std,panic_abort")
-            .env("RUSTC_BOOTSTRAP", "1")
-            .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
+        command.arg("-Zbuild-std=std,panic_abort").env("RUSTC_BOOTSTRAP", "1");
     }
     let output = command.output().unwrap_or_else(|error| panic!("{cargo}: {error}"));
     assert!(
