@@ -242,6 +242,7 @@ impl Plugin {
         pace: Pace,
         deadline: Instant,
     ) -> (Result<Reply, Broken>, u32) {
+        pace.set_running(true);
         let mut store = Store::new(
             self.pre.engine(),
             State {
@@ -294,7 +295,11 @@ impl Plugin {
             }),
             Err(_) => Err(explain(&wasmtime::Error::new(Overrun), terms.timeout)),
         };
-        (answered, store.data().denied())
+        let denied = store.data().denied();
+        // Giving back what it took is its time too.
+        drop(store);
+        pace.set_running(false);
+        (answered, denied)
     }
 }
 

@@ -5,8 +5,10 @@
 //! there, where all such calls take turns, a tick each. The next call of the same plugin begins there, until one is quick again. So a guest that
 //! spins delays the others by one tick once, and no more.
 //!
-//! The clock is a thread because guest code does not return to the loop by itself. It waits for a timer that is set while guest code runs: a
-//! guest that is done within a tick wakes nobody, one that waits for somebody else neither, and an idle worker wakes up for nothing.
+//! The clock is a thread because guest code does not return to the loop by itself. It waits for a timer that is set when guest code begins to
+//! run, and stopped when the last call ends or a tick found all guests waiting: a guest that is done within a tick wakes nobody, one that waits
+//! for somebody else does once, and an idle worker wakes up for nothing. A timer that is set is never set anew, or guests that wait for nothing
+//! would keep it from ever ringing.
 
 use std::future::poll_fn;
 use std::io;
@@ -17,8 +19,8 @@ use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hilum_sys::process;
 use hilum_sys::timer::Timer;
+use hilum_sys::{clock, process};
 use tokio::sync::{mpsc, oneshot};
 use wasmtime::Engine;
 
@@ -42,13 +44,17 @@ pub(crate) struct Ticker {
 #[derive(Debug)]
 struct Shared {
     timer: Timer,
-    /// Guests that run.
-    running: Mutex<Running>,
+    state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
-struct Running {
-    count: usize,
+struct State {
+    /// Calls there are.
+    calls: usize,
+    /// Those whose guest runs.
+    running: usize,
+    /// Whether the timer is set.
+    set: bool,
     /// Whether the thread is to end.
     ended: bool,
 }
@@ -58,10 +64,10 @@ impl Ticker {
     ///
     /// **Errors:** no timer or no thread could be had: a descriptor or process limit.
     pub(crate) fn start(engines: Vec<Engine>) -> io::Result<Ticker> {
-        let shared = Arc::new(Shared { timer: Timer::new()?, running: Mutex::default() });
+        let shared = Arc::new(Shared { timer: Timer::new()?, state: Mutex::default() });
         let clock = Arc::clone(&shared);
         thread::Builder::new().name("ticker".to_owned()).stack_size(64 * 1024).spawn(move || {
-            while clock.timer.wait().is_ok() && !clock.lock().ended {
+            while clock.timer.wait().is_ok() && clock.goes_on() {
                 engines.iter().for_each(Engine::increment_epoch);
             }
         })?;
@@ -71,32 +77,61 @@ impl Ticker {
     /// Ends the clock's thread.
     pub(crate) fn end(&self) {
         self.shared.lock().ended = true;
-        self.shared.set(Duration::from_nanos(1));
+        self.shared.every(Duration::from_nanos(1));
     }
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Running> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A call begins. Its guest does not run yet.
+    fn begin(&self) {
+        self.lock().calls += 1;
+    }
+
+    /// A call ends. Its guest does not run any more.
+    fn end(&self) {
+        let mut state = self.lock();
+        state.calls -= 1;
+        if state.calls == 0 {
+            self.rest(&mut state);
+        }
+    }
+
+    /// A guest begins to run.
     fn enter(&self) {
-        let mut running = self.lock();
-        running.count += 1;
-        if running.count == 1 && !running.ended {
-            self.set(TICK);
+        let mut state = self.lock();
+        state.running += 1;
+        if !state.set && !state.ended {
+            state.set = true;
+            self.every(TICK);
         }
     }
 
+    /// A guest has ended or waits.
     fn leave(&self) {
-        let mut running = self.lock();
-        running.count -= 1;
-        if running.count == 0 && !running.ended {
-            self.set(Duration::ZERO);
+        self.lock().running -= 1;
+    }
+
+    /// A tick is over: whether the clock goes on. It rests from now on if no guest runs.
+    fn goes_on(&self) -> bool {
+        let mut state = self.lock();
+        if state.running == 0 {
+            self.rest(&mut state);
+        }
+        !state.ended
+    }
+
+    fn rest(&self, state: &mut State) {
+        if state.set && !state.ended {
+            state.set = false;
+            self.every(Duration::ZERO);
         }
     }
 
-    fn set(&self, period: Duration) {
+    fn every(&self, period: Duration) {
         // The descriptor is a timer and the period is valid, so this cannot fail.
         let _set = self.timer.every(period);
     }
@@ -195,9 +230,9 @@ struct Turn {
 struct Slice {
     /// Guest code runs, as far as the clock knows.
     running: bool,
-    /// When it last began to run.
-    began: Instant,
-    /// How long it ran before that, all told.
+    /// Processor time of its thread when it last began to run.
+    began: Duration,
+    /// Processor time it used before that, all told.
     used: Duration,
     /// It has used up a tick once.
     spent: bool,
@@ -205,11 +240,19 @@ struct Slice {
     waiting: bool,
 }
 
+impl Slice {
+    /// Processor time of a guest that runs. It means nothing once the guest has moved to another thread; it is spent by then.
+    fn used_until_now(&self) -> Duration {
+        self.used + clock::thread().saturating_sub(self.began)
+    }
+}
+
 impl Drop for Turn {
     fn drop(&mut self) {
         if self.slice.get_mut().unwrap_or_else(PoisonError::into_inner).running {
             self.ticker.shared.leave();
         }
+        self.ticker.shared.end();
     }
 }
 
@@ -218,10 +261,10 @@ impl Drop for Turn {
 pub(crate) struct TimedOut;
 
 impl Pace {
-    /// The pace of a call that begins.
+    /// The pace of a call that is to begin.
     pub(crate) fn new(ticker: &Ticker, soft_deadline: Instant) -> Pace {
-        ticker.shared.enter();
-        let slice = Slice { running: true, began: Instant::now(), used: Duration::ZERO, spent: false, waiting: false };
+        let slice = Slice { running: false, began: Duration::ZERO, used: Duration::ZERO, spent: false, waiting: false };
+        ticker.shared.begin();
         Pace { soft_deadline, shared: Arc::new(Turn { ticker: ticker.clone(), slice: Mutex::new(slice) }) }
     }
 
@@ -230,12 +273,14 @@ impl Pace {
         self.soft_deadline.saturating_duration_since(Instant::now())
     }
 
-    /// The epoch went on: whether the guest has to leave the thread to others. It does once it has had it for a tick, give or take half of
-    /// one: the clock ticks when it does, not when a guest begins. What it ran before it waited counts too, or a guest that asks for little
-    /// in between would never have had a tick.
+    /// The epoch went on: whether the guest has to leave the thread to others. It does once it has used a tick of the processor's time, give or
+    /// take half of one: the clock ticks when it does, not when a guest begins. What it ran before it waited counts too, or a guest that asks
+    /// for little in between would never have had a tick. What others had of the processor meanwhile does not.
+    ///
+    /// **Order:** in the thread that the call runs in, or when it has ended.
     pub(crate) fn is_up(&self) -> bool {
         let mut slice = self.lock();
-        let used = if slice.running { slice.used + slice.began.elapsed() } else { slice.used };
+        let used = if slice.running { slice.used_until_now() } else { slice.used };
         slice.spent |= used >= TICK / 2;
         slice.spent
     }
@@ -266,17 +311,22 @@ impl Pace {
         self.lock().waiting
     }
 
-    fn set_running(&self, running: bool) {
+    /// Notes that the guest begins to run, or has ended or waits.
+    ///
+    /// **Idempotent:** yes.
+    ///
+    /// **Order:** in the thread that the call runs in.
+    pub(crate) fn set_running(&self, running: bool) {
         let mut slice = self.lock();
         if slice.running == running {
             return;
         }
         slice.running = running;
         if running {
-            slice.began = Instant::now();
+            slice.began = clock::thread();
             self.shared.ticker.shared.enter();
         } else {
-            slice.used = slice.used + slice.began.elapsed();
+            slice.used = slice.used_until_now();
             self.shared.ticker.shared.leave();
         }
     }
@@ -288,7 +338,7 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
-    use super::{Pace, SlowLane, TICK, Ticker};
+    use super::{Pace, SlowLane, TICK, Ticker, clock};
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::{Duration, Instant};
 
@@ -296,18 +346,29 @@ mod tests {
         Instant::now() + Duration::from_secs(60)
     }
 
+    fn running(ticker: &Ticker) -> Pace {
+        let pace = Pace::new(ticker, soon());
+        pace.set_running(true);
+        pace
+    }
+
     #[test]
     fn the_clock_counts_guests_and_survives_their_late_end() -> std::io::Result<()> {
         let ticker = Ticker::start(Vec::new())?;
-        let paces: Vec<Pace> = (0..3).map(|_| Pace::new(&ticker, soon())).collect();
-        assert_eq!(ticker.shared.lock().count, 3);
+        let paces: Vec<Pace> = (0..3).map(|_| running(&ticker)).collect();
+        let count = || {
+            let state = ticker.shared.lock();
+            (state.calls, state.running)
+        };
+        assert_eq!(count(), (3, 3));
         paces.iter().for_each(|pace| pace.set_running(false));
-        assert_eq!(ticker.shared.lock().count, 0);
+        assert_eq!(count(), (3, 0));
         paces.iter().for_each(|pace| pace.set_running(true));
-        assert_eq!(ticker.shared.lock().count, 3);
+        assert_eq!(count(), (3, 3));
         drop(paces);
-        assert_eq!(ticker.shared.lock().count, 0);
-        let late = Pace::new(&ticker, soon());
+        assert_eq!(count(), (0, 0));
+        assert!(!ticker.shared.lock().set);
+        let late = running(&ticker);
         ticker.end();
         drop(late);
         Ok(())
@@ -316,11 +377,11 @@ mod tests {
     #[test]
     fn a_tick_is_used_up_in_sips_too() -> std::io::Result<()> {
         let ticker = Ticker::start(Vec::new())?;
-        let pace = Pace::new(&ticker, soon());
+        let pace = running(&ticker);
         let mut sips = 0_u128;
         while !pace.is_up() {
-            let began = Instant::now();
-            while began.elapsed() < TICK / 8 {}
+            let began = clock::thread();
+            while clock::thread() - began < TICK / 8 {}
             pace.set_running(false);
             pace.set_running(true);
             sips += 1;
@@ -336,11 +397,11 @@ mod tests {
         let lane = SlowLane::default();
         crate::run(async {
             let here = std::thread::current().id();
-            let quick = Pace::new(&ticker, soon());
+            let quick = running(&ticker);
             let slowness = AtomicBool::new(false);
             assert_eq!(lane.run(&quick, &slowness, async { std::thread::current().id() }).await, here);
             assert!(!slowness.load(Ordering::Relaxed));
-            let slow = Pace::new(&ticker, soon());
+            let slow = running(&ticker);
             let pace = slow.clone();
             let moved = lane.run(&slow, &slowness, async move {
                 let began = Instant::now();
@@ -351,7 +412,7 @@ mod tests {
             assert_ne!(moved.await, here);
             // The next one begins there, and the one after a quick one here again.
             assert!(slowness.load(Ordering::Relaxed));
-            let quick = Pace::new(&ticker, soon());
+            let quick = running(&ticker);
             assert_ne!(lane.run(&quick, &slowness, async { std::thread::current().id() }).await, here);
             assert!(!slowness.load(Ordering::Relaxed));
         })?;

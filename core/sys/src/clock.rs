@@ -1,5 +1,7 @@
 //! Clocks. 64-bit on every architecture, so neither ends in 2038.
 
+use std::time::Duration;
+
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 fn nanos(time: Timespec) -> u64 {
@@ -28,6 +30,16 @@ pub fn wall() -> u64 {
     nanos(clock_gettime(ClockId::Realtime))
 }
 
+/// Processor time of the calling thread. Stands still while the thread waits, or others have the processor.
+///
+/// **Units:** nanoseconds.
+///
+/// **Source:** clock_gettime(2), CLOCK_THREAD_CPUTIME_ID.
+#[must_use]
+pub fn thread() -> Duration {
+    Duration::from_nanos(nanos(clock_gettime(ClockId::ThreadCPUTime)))
+}
+
 /// Clock ticks, the unit of process times in `/proc`. **Units:** ticks in, nanoseconds out.
 pub(crate) fn from_ticks(ticks: u64) -> u64 {
     // SAFETY: sysconf(3) takes an integer and touches no memory of ours.
@@ -38,7 +50,7 @@ pub(crate) fn from_ticks(ticks: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Timespec, from_ticks, monotonic, nanos, wall};
+    use super::{Duration, Timespec, from_ticks, monotonic, nanos, thread, wall};
 
     #[test]
     fn clocks_agree_with_the_standard_library() {
@@ -46,6 +58,15 @@ mod tests {
         assert!(monotonic() >= before && before > 0);
         let since = std::time::SystemTime::UNIX_EPOCH.elapsed().map(|elapsed| elapsed.as_nanos()).unwrap_or_default();
         assert!(u128::from(wall()).abs_diff(since) < 1_000_000_000);
+    }
+
+    #[test]
+    fn a_thread_that_sleeps_uses_no_processor_time() {
+        let before = thread();
+        std::thread::sleep(Duration::from_millis(200));
+        let slept = thread();
+        assert!(slept - before < Duration::from_millis(100));
+        while thread() == slept {}
     }
 
     #[test]
