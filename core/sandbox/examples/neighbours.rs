@@ -21,7 +21,7 @@ mod toolchain;
 #[path = "../tests/role/worker.rs"]
 mod worker;
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::io::Write;
 use std::net::TcpStream;
 use std::path::Path;
@@ -41,6 +41,9 @@ const TURNS: usize = 4;
 
 /// Calls of the attacker that run at once.
 const BESIDE: usize = 4;
+
+/// How long the attacker is left alone when it has answered: it is hilum that asks, and far more often here than a plan has it ask.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Time that a call of the attacker may take. **Units:** milliseconds.
 const TIMEOUT_MS: u64 = 300;
@@ -64,12 +67,14 @@ struct Side {
     own: Times,
 }
 
-/// One line's worth of calls: the victims' in turn, and the attacker's beside them, asked again as soon as they are answered.
+/// One line's worth of calls: the victims' in turn, and the attacker's beside them, asked again [`PAUSE`] after they are answered.
 struct Scene<'a> {
     stage: &'a mut Stage,
     visit: String,
     attack: Option<(String, u64)>,
     beside: HashSet<u64>,
+    /// When to ask the attacker again.
+    due: VecDeque<Instant>,
     next: u64,
 }
 
@@ -82,6 +87,10 @@ impl Scene<'_> {
 
     /// How long a call took, seen from here and by the worker. A call that is answered otherwise than it should be measures nothing.
     fn measure(&mut self, plugin: u16, settings: &str, expected: &Answer) -> (u64, u64) {
+        while self.due.front().is_some_and(|due| *due <= Instant::now()) {
+            self.due.pop_front();
+            self.ask_beside();
+        }
         let began = Instant::now();
         let id = self.ask(plugin, settings, 10_000);
         let (answer, own) = self.hear(id);
@@ -96,13 +105,8 @@ impl Scene<'_> {
                 FromSandbox::Answered { id: answered, answer, took_us, .. } if answered == id => {
                     return (answer, took_us);
                 }
-                FromSandbox::Answered { id: answered, .. } => {
-                    if self.beside.remove(&answered)
-                        && let Some((settings, timeout_ms)) = self.attack.clone()
-                    {
-                        let id = self.ask(ATTACKER, &settings, timeout_ms);
-                        self.beside.insert(id);
-                    }
+                FromSandbox::Answered { id: answered, .. } if self.beside.remove(&answered) => {
+                    self.due.push_back(Instant::now() + PAUSE);
                 }
                 FromSandbox::Run { id, command, .. } => self.stage.runs.start(id, &command, &self.stage.worker),
                 FromSandbox::StopRun { id } => self.stage.runs.stop(id),
@@ -125,7 +129,13 @@ impl Scene<'_> {
     fn begin(&mut self, attack: &(String, u64)) {
         self.attack = Some(attack.clone());
         for _ in 0..BESIDE {
-            let id = self.ask(ATTACKER, &attack.0, attack.1);
+            self.ask_beside();
+        }
+    }
+
+    fn ask_beside(&mut self) {
+        if let Some((settings, timeout_ms)) = self.attack.clone() {
+            let id = self.ask(ATTACKER, &settings, timeout_ms);
             self.beside.insert(id);
         }
     }
@@ -133,6 +143,7 @@ impl Scene<'_> {
     /// Ends the calls beside, and waits until the worker has forgotten them.
     fn end(&mut self) {
         self.attack = None;
+        self.due.clear();
         for id in std::mem::take(&mut self.beside) {
             self.stage.worker.send(&ToSandbox::Cancel { id });
         }
@@ -143,26 +154,32 @@ impl Scene<'_> {
 }
 
 fn main() {
-    let silent = peers::serve(|stream| {
-        let _gone = std::io::Read::read(&mut &stream, &mut [0; 1]);
-    });
     let greeting = peers::serve(|mut stream| {
         let _gone = stream.write_all(b"hello\n");
     });
-    let pouring = peers::serve(|mut stream| while stream.write_all(&[0; 65_536]).is_ok() {});
-    let web = peers::Web::start(|path, stream| {
-        let endless = |stream: &mut TcpStream, head: &str, part: &str| {
-            let mut going = stream.write_all(head.as_bytes());
-            while going.is_ok() {
-                going = stream.write_all(part.as_bytes());
+    // What the attacker's peers have to do is not hilum's work, and would be done elsewhere.
+    let peers = std::thread::spawn(|| {
+        hilum_sys::process::step_back(10).unwrap();
+        let silent = peers::serve(|stream| {
+            let _gone = std::io::Read::read(&mut &stream, &mut [0; 1]);
+        });
+        let pouring = peers::serve(|mut stream| while stream.write_all(&[0; 65_536]).is_ok() {});
+        let web = peers::Web::start(|path, stream| {
+            let endless = |stream: &mut TcpStream, head: &str, part: &str| {
+                let mut going = stream.write_all(head.as_bytes());
+                while going.is_ok() {
+                    going = stream.write_all(part.as_bytes());
+                }
+            };
+            match path {
+                "/hints" => endless(stream, "", &"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n".repeat(1000)),
+                "/fields" => endless(stream, "HTTP/1.1 200 OK\r\n", &"x: y\r\n".repeat(1000)),
+                _ => endless(stream, "HTTP/1.1 200 OK\r\n\r\n", &"x".repeat(65_536)),
             }
-        };
-        match path {
-            "/hints" => endless(stream, "", &"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n".repeat(1000)),
-            "/fields" => endless(stream, "HTTP/1.1 200 OK\r\n", &"x: y\r\n".repeat(1000)),
-            _ => endless(stream, "HTTP/1.1 200 OK\r\n\r\n", &"x".repeat(65_536)),
-        }
+        });
+        (silent, pouring, web)
     });
+    let (silent, pouring, web) = peers.join().unwrap();
     let file = std::env::temp_dir().join(format!("hilum-neighbours-{}", std::process::id()));
     std::fs::create_dir_all(&file).unwrap();
     std::fs::write(file.join("file"), vec![b'x'; 1_000_000]).unwrap();
@@ -219,7 +236,8 @@ fn main() {
         setting.connect(&["127.0.0.1:*"]).exec(&["brief", "flood"]).files(Path::new(&path("")), false).start();
     let visit = json!({"attempt": "visit", "with": local(greeting)}).to_string();
     let next = 1 << 32;
-    let mut scene = Scene { stage: &mut stage, visit, attack: None, beside: HashSet::new(), next };
+    let mut scene =
+        Scene { stage: &mut stage, visit, attack: None, beside: HashSet::new(), due: VecDeque::new(), next };
     println!(
         "{:26} {:>7} {:>7} {:>7} {:>7} {:>6}   {:>7} {:>7} {:>6}   {:>6}",
         "beside (us)", "echo", "p99", "beside", "p99", "ratio", "visit99", "beside", "ratio", "own"

@@ -23,16 +23,11 @@ use crate::host::{Host, HostError};
 use crate::load::{self, LoadCause, LoadError, Order, Plugin};
 use crate::outbox::Outbox;
 use crate::runs::Runs;
+use crate::ticker;
 use crate::uplink::{Running, Uplink};
 
 /// Calls that may run at once. Each holds up to its memory cap; PID 1's plans have a handful. More are answered `unknown` at once.
 const MAX_CALLS: usize = 256;
-
-/// Threads for what may not answer: lookups, file systems. Each plugin may hold four; sixteen plugins can all hang at once.
-const MAX_THREADS: usize = 64;
-
-/// Stack of such a thread. **Units:** bytes. The C library's resolver needs about 30 KiB, checking certificates less.
-const THREAD_STACK: usize = 256 * 1024;
 
 /// Requests taken in a row before answers get their turn.
 const MAX_BATCH: usize = 64;
@@ -121,15 +116,7 @@ pub fn serve(channel: Channel, refused: Vec<String>) -> Result<(), ServeError> {
 ///
 /// **Errors:** the loop could not be set up.
 pub fn run<F: Future>(future: F) -> io::Result<F::Output> {
-    // The driver is asked after every task: a spinning guest is a task that is always ready.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .event_interval(1)
-        .max_blocking_threads(MAX_THREADS)
-        .thread_stack_size(THREAD_STACK)
-        .build()?;
-    Ok(runtime.block_on(future))
+    Ok(ticker::runtime()?.block_on(future))
 }
 
 struct Role {

@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use hilum_sys::timer::Timer;
 use hilum_sys::{clock, process};
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 use wasmtime::Engine;
 
@@ -28,12 +29,36 @@ use wasmtime::Engine;
 /// wake-ups while guest code runs; doubling it doubles the delay that a spinning plugin causes once.
 pub const TICK: Duration = Duration::from_millis(1);
 
-/// Stack of the slow lane's thread. **Units:** bytes. Calls have stacks of their own; this is for the loop and host functions.
-const LANE_STACK: usize = 256 * 1024;
+/// Threads of a lane for what may not answer: lookups, file systems. Each plugin may hold four; sixteen plugins can all hang at once.
+const MAX_THREADS: usize = 64;
 
-/// How far the slow lane steps back behind the other threads. What wakes up for a quick call then runs at once, and on a machine without idle
-/// time slow calls still get a tenth of what a service gets. **Units:** nice.
-const LANE_NICE: i32 = 10;
+/// Stack of such a thread, and of the slow lane's. **Units:** bytes. Calls have stacks of their own; the C library's resolver needs about 30 KiB,
+/// checking certificates less.
+const THREAD_STACK: usize = 256 * 1024;
+
+/// How far those threads step back behind the one with the quick calls. What wakes up for a quick call then runs at once, and on a machine without
+/// idle time slow calls still get a tenth of what a service gets. **Units:** nice.
+const STEP_BACK: i32 = 10;
+
+/// The loop of a lane.
+///
+/// **Errors:** it could not be set up: a descriptor limit.
+pub(crate) fn runtime() -> io::Result<Runtime> {
+    // The driver is asked after every task: a spinning guest is a task that is always ready.
+    tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .event_interval(1)
+        .max_blocking_threads(MAX_THREADS)
+        .thread_stack_size(THREAD_STACK)
+        .on_thread_start(step_back)
+        .build()
+}
+
+fn step_back() {
+    // Not refused by the kernel; with the priority of the others it serves as well, if less politely.
+    let _stepped = process::step_back(STEP_BACK);
+}
 
 /// The clock.
 #[derive(Clone, Debug)]
@@ -196,13 +221,11 @@ impl SlowLane {
 
 /// Starts the slow lane; `None` where no thread is to be had.
 fn start_lane() -> Option<mpsc::UnboundedSender<Moved>> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_io().enable_time().event_interval(1).build().ok()?;
+    let runtime = runtime().ok()?;
     let (calls, mut coming) = mpsc::unbounded_channel();
-    let lane = thread::Builder::new().name("slow-lane".to_owned()).stack_size(LANE_STACK);
+    let lane = thread::Builder::new().name("slow-lane".to_owned()).stack_size(THREAD_STACK);
     let started = lane.spawn(move || {
-        // Not refused by the kernel; with the priority of the others it serves as well, if less politely.
-        let _stepped = process::step_back(LANE_NICE);
+        step_back();
         runtime.block_on(async {
             while let Some(call) = coming.recv().await {
                 tokio::spawn(call);
