@@ -12,7 +12,7 @@ use hilum_sys::tree;
 
 use crate::bindings::host::files::{Error, Host, Kind, Metadata, Mode};
 use crate::grant::{Grants, is_plain};
-use crate::host::State;
+use crate::host::{State, aside};
 use crate::text::clean;
 
 /// Bytes one `read` returns at most: what may cross to the guest in one call, less room for what is around it.
@@ -111,13 +111,7 @@ impl State {
         let waiting = Arc::clone(&self.kept.waiting);
         let done = self.pace.wait(async {
             permitted?;
-            let permit = waiting.acquire_owned().await;
-            let acting = tokio::task::spawn_blocking(move || {
-                let done = act(&reach);
-                drop(permit);
-                done
-            });
-            match acting.await {
+            match aside(&waiting, move || act(&reach)).await {
                 Ok(done) => done.map_err(|error| failure(&error, &shown)),
                 Err(_) => Err(Error::TimedOut),
             }

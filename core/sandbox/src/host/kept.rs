@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hilum_wire::Series;
 use tokio::sync::Semaphore;
+use tokio::task::JoinError;
 
 use crate::uplink::Uplink;
 
-/// Lookups and file operations of one plugin that may wait in threads at once. Doubled, one plugin whose file system hangs holds twice as
+/// Lookups, file operations and preparations of TLS of one plugin that may wait in threads at once. Doubled, one plugin whose file system hangs holds twice as
 /// many of the worker's threads.
 const MAX_WAITING: usize = 4;
 
@@ -52,8 +53,57 @@ impl Kept {
     }
 }
 
+/// What `act` returns, which may take long or not come back, and so has a thread. It waits for room among those of the plugin, which `waiting`
+/// counts; given up, it holds its place until it has come back.
+///
+/// **Errors:** the worker ends.
+pub(crate) async fn aside<T: Send + 'static>(
+    waiting: &Arc<Semaphore>,
+    act: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, JoinError> {
+    // Nobody closes it, so there is a permit.
+    let permit = Arc::clone(waiting).acquire_owned().await;
+    let acting = tokio::task::spawn_blocking(move || {
+        let done = act();
+        drop(permit);
+        done
+    });
+    acting.await
+}
+
 impl fmt::Debug for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Kept").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Arc, Semaphore, aside};
+    use std::sync::mpsc;
+
+    #[test]
+    fn what_was_given_up_holds_its_place_until_it_comes_back() -> std::io::Result<()> {
+        crate::run(async {
+            let waiting = Arc::new(Semaphore::new(1));
+            let (go, gone) = mpsc::channel::<()>();
+            let mut stuck = Box::pin(aside(&waiting, move || gone.recv().is_err()));
+            assert!(now(stuck.as_mut()).await.is_none());
+            drop(stuck);
+            let mut next = Box::pin(aside(&waiting, || 7));
+            assert!(now(next.as_mut()).await.is_none());
+            assert_eq!(waiting.available_permits(), 0);
+            drop(go);
+            assert_eq!(next.await.ok(), Some(7));
+        })
+    }
+
+    /// What it has by now, having had a turn.
+    async fn now<F: Future>(mut future: std::pin::Pin<&mut F>) -> Option<F::Output> {
+        std::future::poll_fn(|context| match future.as_mut().poll(context) {
+            std::task::Poll::Ready(value) => std::task::Poll::Ready(Some(value)),
+            std::task::Poll::Pending => std::task::Poll::Ready(None),
+        })
+        .await
     }
 }

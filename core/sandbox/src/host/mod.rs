@@ -36,7 +36,7 @@ use crate::grant::Grants;
 use crate::text::{MAX_TEXT, clean};
 use crate::ticker::{Pace, SlowLane, Ticker};
 
-pub(crate) use kept::Kept;
+pub(crate) use kept::{Kept, aside};
 
 /// Engine and linked host functions for one kind of code.
 pub(crate) struct Backend {

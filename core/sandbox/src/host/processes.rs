@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hilum_sys::procfs;
 
 use crate::bindings::host::processes::{Error, Host, Process, Table};
-use crate::host::State;
+use crate::host::{State, aside};
 
 /// Processes that are listed at most.
 const MAX_PROCESSES: usize = 4096;
@@ -55,13 +55,7 @@ impl Host for State {
         let waiting = Arc::clone(&self.kept.waiting);
         let listed = self.pace.wait(async {
             permitted?;
-            let permit = waiting.acquire_owned().await;
-            let listed = tokio::task::spawn_blocking(move || {
-                let listed = list();
-                drop(permit);
-                listed
-            });
-            listed.await.unwrap_or(Err(Error::TimedOut))
+            aside(&waiting, list).await.unwrap_or(Err(Error::TimedOut))
         });
         Ok(listed.await.unwrap_or(Err(Error::TimedOut)))
     }

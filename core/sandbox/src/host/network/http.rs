@@ -209,7 +209,7 @@ where
     let place = place(target)?;
     let stream = Stream::Tcp(dialer.dial(&place.host, place.port).await?);
     let stream = if place.tls {
-        let connector = tls::prepared(peer.trust, peer.identity, Vec::new()).await?;
+        let connector = tls::prepared(&dialer.waiting, peer.trust, peer.identity, Vec::new()).await?;
         tls::agree(&connector, peer.name.as_deref().unwrap_or(&place.host), stream).await?
     } else {
         stream

@@ -11,12 +11,13 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
 use wasmtime::component::Resource;
 
 use super::{Connection, Error, Stream};
 use crate::bindings::host::tls::{Host, Identity, Options, Trust};
-use crate::host::State;
+use crate::host::{State, aside};
 use crate::text::clean;
 
 /// Where systems keep the certificates of the authorities they trust, all in one file; the first that is there is taken.
@@ -186,14 +187,15 @@ pub(super) fn connector(
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-/// What [`connector`] makes, made in a thread of its own.
+/// What [`connector`] makes. It may take long: the system's file of certificates may hang, and a plugin's own may be many.
 pub(super) async fn prepared(
+    waiting: &Arc<Semaphore>,
     trust: Trust,
     identity: Option<Identity>,
     protocols: Vec<String>,
 ) -> Result<TlsConnector, Error> {
-    let made = tokio::task::spawn_blocking(move || connector(&trust, identity.as_ref(), &protocols));
-    made.await.unwrap_or_else(|_| Err(Error::Other("cannot set up TLS: it was given up".to_owned())))
+    let made = aside(waiting, move || connector(&trust, identity.as_ref(), &protocols)).await;
+    made.unwrap_or_else(|_| Err(Error::Other("cannot set up TLS: it was given up".to_owned())))
 }
 
 /// `stream` with TLS on it.
@@ -214,11 +216,12 @@ impl Host for State {
         let Connection { stream } = self.table.delete(connection)?;
         self.open = self.open.saturating_sub(1);
         let Options { server_name, trust, identity, protocols } = options;
+        let waiting = Arc::clone(&self.kept.waiting);
         self.open(async {
             if matches!(stream, Stream::Tls(_)) {
                 return Err(Error::Invalid("there is TLS on this connection already".to_owned()));
             }
-            let connector = prepared(trust, identity, protocols).await?;
+            let connector = prepared(&waiting, trust, identity, protocols).await?;
             agree(&connector, &server_name, stream).await
         })
         .await
