@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -89,11 +89,9 @@ impl std::error::Error for ServeError {
 pub fn serve(channel: Channel, refused: Vec<String>) -> Result<(), ServeError> {
     let host = Arc::new(Host::new().map_err(ServeError::Host)?);
     run(async {
-        #[expect(
-            deprecated,
-            reason = "its successor asks in unsafe for what holds here: a Channel keeps its one descriptor"
-        )]
-        let channel = AsyncFd::new(channel).map_err(ServeError::Channel)?;
+        // A loop knows a descriptor once; this is the one to wait for room by.
+        let second = channel.as_fd().try_clone_to_owned().map_err(ServeError::Channel)?;
+        let channel = listen(channel, Interest::READABLE)?;
         Role {
             host,
             outbox: Outbox::default(),
@@ -106,10 +104,19 @@ pub fn serve(channel: Channel, refused: Vec<String>) -> Result<(), ServeError> {
             greeted: false,
             sealing: Sealing::Open,
         }
-        .run(&channel, refused)
+        .run(&channel, second.as_fd(), refused)
         .await
     })
     .map_err(ServeError::Runtime)?
+}
+
+/// Has the loop tell when `descriptor` is ready for what `interest` says, and for nothing else.
+fn listen<T: AsRawFd>(descriptor: T, interest: Interest) -> Result<AsyncFd<T>, ServeError> {
+    #[expect(
+        deprecated,
+        reason = "its successor asks in unsafe for what holds here: what is given keeps its one descriptor"
+    )]
+    AsyncFd::with_interest(descriptor, interest).map_err(ServeError::Channel)
 }
 
 /// Runs `future` on a loop as calls need it, without a role around it: for tools that make a call by hand.
@@ -155,21 +162,40 @@ enum Done {
 }
 
 impl Role {
-    async fn run(mut self, channel: &AsyncFd<Channel>, refused: Vec<String>) -> Result<(), ServeError> {
+    /// `second` is the channel's descriptor too.
+    async fn run(
+        mut self,
+        channel: &AsyncFd<Channel>,
+        second: BorrowedFd<'_>,
+        refused: Vec<String>,
+    ) -> Result<(), ServeError> {
         self.outbox.push(&FromSandbox::Hello { version: VERSION, refused });
         let mut buffer = vec![0; MAX_FRAME];
+        // While PID 1 does not keep up. To wait for room all the time would be to wake up whenever it takes an answer.
+        let mut full = None;
         loop {
+            if full.is_none() {
+                match self.outbox.flush(|frame| channel.get_ref().send(frame, &[])) {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        full = Some(listen(second, Interest::WRITABLE)?);
+                    }
+                    Err(error) if is_gone(&error) => return Ok(()),
+                    Err(error) => return Err(ServeError::Channel(error)),
+                }
+            }
+            let room = async {
+                match &full {
+                    Some(full) => full.ready(Interest::WRITABLE).await.map(drop),
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 biased;
                 Some(done) = self.tasks.join_next() => self.finish(done.ok()),
-                ready = channel.ready(Interest::WRITABLE), if !self.outbox.is_empty() => {
-                    let mut ready = ready.map_err(ServeError::Channel)?;
-                    match self.outbox.flush(|frame| channel.get_ref().send(frame, &[])) {
-                        Ok(()) => {}
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
-                        Err(error) if is_gone(&error) => return Ok(()),
-                        Err(error) => return Err(ServeError::Channel(error)),
-                    }
+                room = room => {
+                    room.map_err(ServeError::Channel)?;
+                    full = None;
                 }
                 ready = channel.ready(Interest::READABLE), if !self.outbox.is_full() => {
                     let mut ready = ready.map_err(ServeError::Channel)?;
