@@ -7,10 +7,10 @@
 mod labels;
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
+use hilum_plugin::json::quoted;
 use hilum_plugin::{
-    Callback, Context, Description, Event, Grant, Host, NetworkError, Place, Plugin, Reaction, Settings, SettingsError,
+    Callback, Context, Description, Event, Grant, Host, Place, Plugin, Reaction, Settings, SettingsError,
 };
 
 use crate::labels::Sources;
@@ -70,61 +70,20 @@ fn tell(target: &Target, event: &Event, host: &impl Host) -> Result<Reaction, Re
         let story = format!("the event has {} bytes as a datagram; at most {MAX_DATAGRAM} can be sent", datagram.len());
         return Err(Reaction::Failed(story));
     }
-    let mut socket = host.connect_udp(&place.host, place.port).map_err(|error| trouble(place, &error))?;
-    socket.send(datagram.as_bytes()).map_err(|error| trouble(place, &error))?;
-    Ok(Reaction::Done(String::new()))
-}
-
-/// What comes of trouble on the way: whatever may be over by the next try is tried again.
-fn trouble(place: &Place, error: &NetworkError) -> Reaction {
-    let story = format!("cannot tell udp:{place}: {error}");
-    match error {
-        NetworkError::Denied(_)
-        | NetworkError::Forbidden(_)
-        | NetworkError::Invalid(_)
-        | NetworkError::Unsupported(_) => Reaction::Failed(story),
-        NetworkError::NameUnresolved(_)
-        | NetworkError::Refused
-        | NetworkError::Unreachable(_)
-        | NetworkError::TimedOut
-        | NetworkError::Closed
-        | NetworkError::Untrusted(_)
-        | NetworkError::Limit(_)
-        | NetworkError::Other(_) => Reaction::retry(story),
-    }
+    host.connect_udp(&place.host, place.port)
+        .and_then(|mut socket| socket.send(datagram.as_bytes()))
+        .map(|()| Reaction::Done(String::new()))
+        .map_err(|error| error.reaction(format!("cannot tell udp:{place}: {error}")))
 }
 
 /// The event as it is sent.
 fn json(name: &str, labels: &BTreeMap<String, String>) -> String {
-    let mut out = String::from("{\"name\":");
-    quote(&mut out, name);
-    out.push_str(",\"labels\":{");
+    let mut out = String::from("{\"name\":") + &quoted(name) + ",\"labels\":{";
     for (index, (label, value)) in labels.iter().enumerate() {
         if index > 0 {
             out.push(',');
         }
-        quote(&mut out, label);
-        out.push(':');
-        quote(&mut out, value);
+        out = out + &quoted(label) + ":" + &quoted(value);
     }
-    out.push_str("},\"op\":\"event\",\"value\":1}");
-    out
-}
-
-/// Adds `text` as a JSON string.
-///
-/// **Source:** RFC 8259, section 7.
-fn quote(out: &mut String, text: &str) {
-    out.push('"');
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => out.extend(['\\', character]),
-            '\0'..='\x1f' => {
-                // Writing to a string does not fail.
-                let _ = write!(out, "\\u{:04x}", u32::from(character));
-            }
-            _ => out.push(character),
-        }
-    }
-    out.push('"');
+    out + "},\"op\":\"event\",\"value\":1}"
 }

@@ -4,7 +4,7 @@ use std::net::UdpSocket;
 use std::time::Duration;
 
 use callback_events::CallbackEvents;
-use hilum_plugin::fake::FakeHost;
+use hilum_plugin::fake::{FakeHost, Random};
 use hilum_plugin::native::NativeHost;
 use hilum_plugin::{Context, Event, FileError, Host, NetworkError, Reaction};
 
@@ -256,23 +256,6 @@ fn wrong_settings_have_failed_and_nothing_is_sent() {
     }
 }
 
-/// Marsaglia's xorshift: the same numbers each time.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % u64::try_from(bound.max(1)).unwrap_or(1)).unwrap_or_default()
-    }
-
-    fn text(&mut self, pieces: &[&[u8]]) -> Vec<u8> {
-        let count = self.below(24);
-        (0..count).flat_map(|_| pieces.get(self.below(pieces.len())).copied().unwrap_or_default().to_vec()).collect()
-    }
-}
-
 #[test]
 fn ten_thousand_odd_files_and_bodies_make_a_whole_datagram_or_none() {
     const PIECES: &[&[u8]] = &[
@@ -292,12 +275,12 @@ fn ten_thousand_odd_files_and_bodies_make_a_whole_datagram_or_none() {
     ];
     const JSON: &[&[u8]] =
         &[b"{", b"}", b"\"a\":", b"1", b",", b"[", b"]", b"\"x\"", b"\"\\ud800\"", b"true", b"\"b\":"];
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut random = Random::new();
     let from_file = settings(r#", "labels-from-file": "/labels""#);
     for _ in 0..10_000 {
-        let file = random.text(PIECES);
+        let file = random.text(PIECES, 23);
         let mut body = b"{".to_vec();
-        body.extend(random.text(JSON));
+        body.extend(random.text(JSON, 23));
         body.push(b'}');
         let body = String::from_utf8_lossy(&body).into_owned();
         let host = server().with_file("/labels", &file, 0);

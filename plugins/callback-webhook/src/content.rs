@@ -1,8 +1,7 @@
 //! What is sent: an event as JSON, and its signature.
 
-use std::fmt::Write;
-
 use hilum_plugin::Event;
+use hilum_plugin::json::quoted;
 use sha2::{Digest, Sha256};
 
 /// The event as it is sent.
@@ -19,25 +18,6 @@ pub(crate) fn json(event: &Event) -> Result<String, String> {
     let service = event.service.as_deref().map_or_else(|| "null".to_owned(), quoted);
     let (name, id, at) = (quoted(&event.name), quoted(&event.id), moment(event.at));
     Ok(format!(r#"{{"name":{name},"id":{id},"at":"{at}","service":{service},"body":{body}}}"#))
-}
-
-/// `text` as a JSON string.
-///
-/// **Source:** RFC 8259, section 7.
-fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => out.extend(['\\', character]),
-            '\0'..='\x1f' => {
-                // Writing to a string does not fail.
-                let _ = write!(out, "\\u{:04x}", u32::from(character));
-            }
-            _ => out.push(character),
-        }
-    }
-    out.push('"');
-    out
 }
 
 /// A moment for people and programs, from nanoseconds since 1970.
@@ -75,7 +55,7 @@ pub(crate) fn signature(key: &[u8], content: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{moment, quoted, signature};
+    use super::{moment, signature};
 
     #[test]
     fn moments_are_those_of_the_calendar() {
@@ -91,11 +71,6 @@ mod tests {
         ] {
             assert_eq!(moment(at), expected);
         }
-    }
-
-    #[test]
-    fn strings_are_quoted_for_json() {
-        assert_eq!(quoted("a\"b\\c\nd\u{1f}é\u{7f}"), "\"a\\\"b\\\\c\\u000ad\\u001fé\u{7f}\"");
     }
 
     /// **Source:** RFC 4231, sections 4.2, 4.3 and 4.7.

@@ -9,8 +9,8 @@ mod settings;
 
 use hilum_plugin::tls::PemError;
 use hilum_plugin::{
-    Callback, Context, Description, Event, Grant, Host, HttpRequest, HttpResponse, Identity, NetworkError, Plugin,
-    Reaction, Settings, SettingsError, Trust, shown,
+    Callback, Context, Description, Event, Grant, Host, HttpRequest, HttpResponse, Identity, Plugin, Reaction,
+    Settings, SettingsError, Trust, shown,
 };
 
 pub use crate::settings::Target;
@@ -73,7 +73,9 @@ fn tell(target: &Target, event: &Event, host: &impl Host) -> Result<Reaction, Re
         let request = request(target, &url, event, &content, &trust, identity.as_ref());
         check_size(&request)?;
         let place = url.place();
-        let answer = host.fetch(&request).map_err(|error| trouble(target, &place, &error))?;
+        let answer = host
+            .fetch(&request)
+            .map_err(|error| error.reaction(target.masked(&format!("cannot tell {place}: {error}"))))?;
         match answer.status {
             307 | 308 if left > 0 => {
                 left -= 1;
@@ -137,25 +139,6 @@ fn check_size(request: &HttpRequest) -> Result<(), Reaction> {
     Err(Reaction::Failed(format!(
         "the event has {content} bytes, with header and certificates {size}; at most {MAX_REQUEST} can be sent"
     )))
-}
-
-/// What comes of trouble on the way: whatever may be over by the next try is tried again.
-fn trouble(target: &Target, place: &str, error: &NetworkError) -> Reaction {
-    let story = target.masked(&format!("cannot tell {place}: {error}"));
-    match error {
-        NetworkError::Denied(_)
-        | NetworkError::Forbidden(_)
-        | NetworkError::Invalid(_)
-        | NetworkError::Unsupported(_) => Reaction::Failed(story),
-        NetworkError::NameUnresolved(_)
-        | NetworkError::Refused
-        | NetworkError::Unreachable(_)
-        | NetworkError::TimedOut
-        | NetworkError::Closed
-        | NetworkError::Untrusted(_)
-        | NetworkError::Limit(_)
-        | NetworkError::Other(_) => Reaction::retry(story),
-    }
 }
 
 /// Where an answer leads.

@@ -54,7 +54,7 @@ impl Target {
         let redirects = settings.optional("redirects").map_or(Ok(0), |count| count.integer(0, 10))?;
         let tls = settings.optional("tls");
         // Nothing of it is shown: it may be the secret.
-        let text = place.string().map_err(|_| place.error("must be a string; put it in quotes"))?;
+        let text = place.secret()?;
         let url = Url::parse(text).map_err(|why| {
             place.error(format_args!("cannot be used: {why}; write one such as \"https://hooks.example/hilum\""))
         })?;
@@ -159,7 +159,7 @@ fn read_headers(setting: Setting) -> Result<Vec<(String, String)>, SettingsError
         if OWN.iter().any(|own| name.eq_ignore_ascii_case(own)) {
             return Err(value.error("this header is not yours to set; leave it out"));
         }
-        let text = value.string().map_err(|_| value.error("must be a string; put it in quotes"))?;
+        let text = value.secret()?;
         if text.chars().any(|c| c.is_control() && c != '\t') {
             return Err(value.error("a header value cannot hold control characters"));
         }
@@ -169,9 +169,8 @@ fn read_headers(setting: Setting) -> Result<Vec<(String, String)>, SettingsError
 }
 
 fn read_secret(setting: &Setting) -> Result<String, SettingsError> {
-    match setting.string() {
-        Err(_) => Err(setting.error("must be a string; put it in quotes")),
-        Ok("") => Err(setting.error("is empty; leave it out, and nothing is signed")),
-        Ok(text) => Ok(text.to_owned()),
+    match setting.secret()? {
+        "" => Err(setting.error("is empty; leave it out, and nothing is signed")),
+        text => Ok(text.to_owned()),
     }
 }

@@ -1,7 +1,7 @@
 //! The callback against a scripted host.
 
 use callback_webhook::CallbackWebhook;
-use hilum_plugin::fake::FakeHost;
+use hilum_plugin::fake::{FakeHost, Random};
 use hilum_plugin::{Context, Event, FileError, HttpRequest, HttpResponse, NetworkError, Reaction, Trust};
 
 const URL: &str = "https://hooks.example/T0/secret-path";
@@ -317,49 +317,32 @@ fn wrong_settings_have_failed_and_nobody_is_asked() {
     }
 }
 
-/// Marsaglia's xorshift: the same numbers each time.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % u64::try_from(bound.max(1)).unwrap_or(1)).unwrap_or_default()
-    }
-
-    fn bytes(&mut self) -> Vec<u8> {
-        const PIECES: &[&[u8]] = &[
-            b"https://",
-            b"//",
-            b"/",
-            b"?",
-            b"#",
-            b"@",
-            b":",
-            b"[",
-            b"a",
-            b".",
-            b"\0",
-            b"\xff",
-            b"hooks.example",
-            b"hunter2",
-        ];
-        let count = self.below(9);
-        (0..count).flat_map(|_| PIECES.get(self.below(PIECES.len())).copied().unwrap_or_default().to_vec()).collect()
-    }
-}
-
 #[test]
 fn ten_thousand_odd_answers_are_never_done_nor_panic() {
+    const PIECES: &[&[u8]] = &[
+        b"https://",
+        b"//",
+        b"/",
+        b"?",
+        b"#",
+        b"@",
+        b":",
+        b"[",
+        b"a",
+        b".",
+        b"\0",
+        b"\xff",
+        b"hooks.example",
+        b"hunter2",
+    ];
     let settings = format!(r#"{{"url": "{URL}", "redirects": 3, "headers": {{"X-Key": "hunter2"}}}}"#);
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut random = Random::new();
     for _ in 0..10_000 {
-        let status = [301, 307, 308, 404, 503].get(random.below(5)).copied().unwrap_or(307);
+        let status = random.pick(&[301, 307, 308, 404, 503]);
         let mut page = answer(status, &[], "");
         if let Ok(page) = &mut page {
-            page.headers = vec![("location".to_owned(), random.bytes()), ("retry-after".to_owned(), random.bytes())];
-            page.body = random.bytes();
+            page.headers = ["location", "retry-after"].map(|name| (name.to_owned(), random.text(PIECES, 8))).to_vec();
+            page.body = random.text(PIECES, 8);
         }
         let reaction = tell(&settings, &event(), &FakeHost::new().with_page(URL, page.clone()));
         let taken = matches!(&reaction, Reaction::Failed(why) | Reaction::Retry { why, .. } if why.len() < 2000);

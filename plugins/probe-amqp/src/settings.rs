@@ -77,9 +77,8 @@ fn without_nul(setting: &Setting, text: String) -> Result<String, SettingsError>
     if text.contains('\0') { Err(setting.error("cannot hold a zero byte")) } else { Ok(text) }
 }
 
-/// Its errors do not show what was found.
 fn read_password(setting: &Setting) -> Result<String, SettingsError> {
-    let text = setting.string().map_err(|_| setting.error("must be a string; write it in quotes"))?;
+    let text = setting.secret()?;
     if text.len() > MAX_PASSWORD {
         return Err(setting.error(format_args!("has {} bytes; this probe sends at most {MAX_PASSWORD}", text.len())));
     }

@@ -1,6 +1,6 @@
 //! The probe against a scripted broker.
 
-use hilum_plugin::fake::{FakeHost, Step};
+use hilum_plugin::fake::{FakeHost, Random, Step};
 use hilum_plugin::{NetworkError, Outcome, Plugin, Request};
 use probe_amqp::ProbeAmqp;
 
@@ -461,7 +461,7 @@ fn wrong_settings_are_unknown_and_say_what_to_write() {
         (r#"{"host": "a", "username": ""}"#, "username: must not be empty; leave it out for the default"),
         (r#"{"host": "a", "username": "a\u0000b"}"#, "username: cannot hold a zero byte"),
         (r#"{"host": "a", "password": "a\u0000b"}"#, "password: cannot hold a zero byte"),
-        (r#"{"host": "a", "password": 12345678}"#, "password: must be a string; write it in quotes"),
+        (r#"{"host": "a", "password": 12345678}"#, "password: must be a string; put it in quotes"),
         (
             &format!(r#"{{"host": "a", "password": "{secret}"}}"#),
             "password: has 7169 bytes; this probe sends at most 7168",
@@ -510,30 +510,10 @@ fn the_longest_settings_are_sent_whole() {
     assert!(fails_with(&outcome, &format!("user \"{}\"… with 403", "é".repeat(64))), "{outcome:?}");
 }
 
-/// Marsaglia's xorshift: the same numbers every time.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(limit.max(1)).unwrap_or(1)).unwrap_or(0)
-    }
-
-    fn byte(&mut self) -> u8 {
-        self.next().to_be_bytes()[0]
-    }
-}
-
 /// A good script loses its end before the last answer and some bytes change: whatever that makes of it, it is not a pass.
 #[test]
 fn mutated_scripts_neither_panic_nor_pass() {
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut random = Random::new();
     let scripts = [
         [start(), tune(), open_ok()].concat(),
         [start(), close(403, "ACCESS_REFUSED - Login was refused")].concat(),
@@ -541,35 +521,18 @@ fn mutated_scripts_neither_panic_nor_pass() {
         [start(), tune(), open_ok(), channel_open_ok(), declare_ok("orders", 3, 4)].concat(),
         [start(), tune(), open_ok(), channel_open_ok(), channel_close(404, "NOT_FOUND - no queue")].concat(),
     ];
-    let endings = [vec![Step::Hang], Vec::new(), vec![Step::Reset]];
+    // No last answer.
+    let frames = [start(), tune(), channel_close(404, "NOT_FOUND - no queue")];
     for round in 0..20_000 {
-        let mut bytes = scripts.get(random.below(scripts.len())).cloned().unwrap_or_default();
+        let mut bytes = random.pick(&scripts);
         bytes.truncate(random.below(bytes.len()));
         for _ in 0..random.below(6) {
-            let at = random.below(bytes.len());
-            match random.below(4) {
-                0 => bytes.insert(at, random.byte()),
-                1 if !bytes.is_empty() => {
-                    bytes.remove(at);
-                }
-                _ => {
-                    let new = random.byte();
-                    if let Some(byte) = bytes.get_mut(at) {
-                        *byte = new;
-                    }
-                }
-            }
+            random.damage(&mut bytes, |random| random.pick(&frames));
         }
         let settings = if random.below(4) == 0 { LOGIN } else { QUEUE };
         // A login is over before the look at a queue begins: its scripts are the first three.
         let settings = if bytes.len() >= [start(), tune(), open_ok()].concat().len() { QUEUE } else { settings };
-        let mut steps = if random.below(2) == 0 {
-            vec![Step::Send(bytes.clone())]
-        } else {
-            vec![Step::Drip { bytes: bytes.clone(), every_ms: 0 }]
-        };
-        steps.extend(endings.get(random.below(endings.len())).cloned().unwrap_or_default());
-        let outcome = check(settings, &broker(steps));
+        let outcome = check(settings, &broker(random.steps(&bytes)));
         assert!(
             matches!(&outcome, Outcome::Fail(why) | Outcome::Unknown(why)
                 if !why.is_empty() && why.len() <= 1024 && !why.contains("s3cret")),

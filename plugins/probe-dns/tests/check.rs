@@ -1,6 +1,6 @@
 //! The probe against a scripted host.
 
-use hilum_plugin::fake::{FakeHost, Step};
+use hilum_plugin::fake::{FakeHost, Random, Step};
 use hilum_plugin::{NetworkError, Outcome, Request};
 use probe_dns::ProbeDns;
 
@@ -377,52 +377,16 @@ fn what_the_server_is_not_to_blame_for_is_unknown() {
     }
 }
 
-/// Marsaglia's xorshift: the same numbers each time.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % u64::try_from(bound.max(1)).unwrap_or(1)).unwrap_or_default()
-    }
-
-    fn byte(&mut self) -> u8 {
-        u8::try_from(self.below(256)).unwrap_or_default()
-    }
-
-    fn mutate(&mut self, bytes: &mut Vec<u8>) {
-        let at = self.below(bytes.len() + 1);
-        let length = self.below(bytes.len() - at + 1);
-        match self.below(6) {
-            0 | 1 => {
-                let byte = self.byte();
-                bytes.splice(at..(at + 1).min(bytes.len()), [byte]);
-            }
-            2 => drop(bytes.drain(at..at + length)),
-            3 => {
-                let copy: Vec<u8> = bytes.iter().skip(at).take(length).copied().collect();
-                bytes.splice(at..at, copy);
-            }
-            4 => bytes.truncate(at),
-            _ => {
-                let pointer = [0xc0 | (self.byte() & 1), self.byte()];
-                bytes.splice(at..(at + 2).min(bytes.len()), pointer);
-            }
-        }
-    }
-}
-
 #[test]
 fn ten_thousand_damaged_answers_neither_pass_nor_panic() {
     let host = name("host.example");
+    // What is expected is several bytes away.
     let scripts = [
-        (r#", "expect": "192.0.2.77""#, answer(A, &[&[192, 0, 2, 1], &[192, 0, 2, 2]])),
-        (r#", "type": "MX", "expect": "77 mail.example""#, answer(MX, &[&[&[0, 10][..], &host].concat()])),
+        (r#", "expect": "77.78.79.80""#, answer(A, &[&[192, 0, 2, 1], &[192, 0, 2, 2]])),
+        (r#", "type": "MX", "expect": "7777 mail.example""#, answer(MX, &[&[&[0, 10][..], &host].concat()])),
         (r#", "type": "TXT", "expect": "seventy-seven""#, answer(TXT, &[b"\x05v=abc\x04 DEF"])),
         (
-            r#", "expect": "192.0.2.77""#,
+            r#", "expect": "77.78.79.80""#,
             message(
                 ID,
                 ANSWER,
@@ -431,18 +395,19 @@ fn ten_thousand_damaged_answers_neither_pass_nor_panic() {
             ),
         ),
     ];
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut random = Random::new();
     for _ in 0..2500 {
         for (rest, good) in &scripts {
             let mut bytes = good.clone();
             for _ in 0..=random.below(4) {
-                random.mutate(&mut bytes);
+                // Where a name goes on: a pointer to somewhere in the first 512 bytes.
+                random.damage(&mut bytes, |random| vec![0xc0 | (random.byte() & 1), random.byte()]);
             }
             let shown = bytes.escape_ascii().to_string();
             let outcome = check(&settings(rest), &server(vec![bytes.clone()]).with_peer("10.0.0.2", 53, Vec::new()));
             assert!(matches!(outcome, Outcome::Fail(_)), "{shown}: {outcome:?}");
             let by_tcp = settings(&format!(r#"{rest}, "transport": "tcp""#));
-            let host = FakeHost::new().with_peer("10.0.0.2", 53, vec![Step::Send(framed(&bytes))]);
+            let host = FakeHost::new().with_peer("10.0.0.2", 53, random.steps(&framed(&bytes)));
             assert!(matches!(check(&by_tcp, &host), Outcome::Fail(_)), "{shown}");
         }
     }

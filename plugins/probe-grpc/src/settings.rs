@@ -83,8 +83,7 @@ fn read_metadata(setting: Setting) -> Result<Vec<(String, String)>, SettingsErro
         if name.starts_with("grpc-") || OWN.contains(&name.as_str()) {
             return Err(value.error("this name is not yours to set; leave it out"));
         }
-        // What was found is not shown: it may be a password.
-        let text = value.string().map_err(|_| value.error("must be a string; put it in quotes"))?;
+        let text = value.secret()?;
         if text.bytes().any(|byte| !(b' '..=b'~').contains(&byte)) || text.trim_matches(' ') != text {
             return Err(value.error("must be printable ASCII, without spaces at its ends"));
         }

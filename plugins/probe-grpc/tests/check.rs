@@ -1,6 +1,6 @@
 //! The probe against a scripted host.
 
-use hilum_plugin::fake::{FakeHost, Step};
+use hilum_plugin::fake::{FakeHost, Random, Step};
 use hilum_plugin::{Host, NetworkError, Outcome, Request, TlsOptions, Trust};
 use probe_grpc::ProbeGrpc;
 
@@ -480,48 +480,11 @@ fn what_the_server_is_not_to_blame_for_is_unknown() {
     assert!(target.is_ok() && !format!("{target:?}").contains("hunter2"));
 }
 
-/// Marsaglia's xorshift: the same numbers each time.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % u64::try_from(bound.max(1)).unwrap_or(1)).unwrap_or_default()
-    }
-
-    fn byte(&mut self) -> u8 {
-        u8::try_from(self.below(256)).unwrap_or_default()
-    }
-
-    fn mutate(&mut self, bytes: &mut Vec<u8>) {
-        let at = self.below(bytes.len() + 1);
-        let length = self.below(bytes.len() - at + 1);
-        match self.below(7) {
-            0 | 1 => {
-                let byte = self.byte();
-                bytes.splice(at..(at + 1).min(bytes.len()), [byte]);
-            }
-            2 => {
-                let byte = 1_u8 << self.below(8);
-                let changed: Vec<u8> = bytes.iter().skip(at).take(1).map(|old| old ^ byte).collect();
-                bytes.splice(at..(at + 1).min(bytes.len()), changed);
-            }
-            3 => drop(bytes.drain(at..at + length)),
-            4 => {
-                let copy: Vec<u8> = bytes.iter().skip(at).take(length).copied().collect();
-                bytes.splice(at..at, copy);
-            }
-            5 => bytes.truncate(at),
-            _ => {
-                let payload: Vec<u8> = (0..self.below(40)).map(|_| self.byte()).collect();
-                let kind = u8::try_from(self.below(11)).unwrap_or_default();
-                let stream = u32::try_from(self.below(3)).unwrap_or_default();
-                bytes.splice(at..at, frame(kind, self.byte(), stream, &payload));
-            }
-        }
-    }
+fn any_frame(random: &mut Random) -> Vec<u8> {
+    let payload: Vec<u8> = (0..random.below(40)).map(|_| random.byte()).collect();
+    let kind = u8::try_from(random.below(11)).unwrap_or_default();
+    let stream = u32::try_from(random.below(3)).unwrap_or_default();
+    frame(kind, random.byte(), stream, &payload)
 }
 
 #[test]
@@ -536,19 +499,14 @@ fn ten_thousand_damaged_answers_neither_pass_nor_panic() {
         [settings(), frame(PING, 0, 0, &[1; 8]), frame(HEADERS, END_HEADERS, 1, &coded), message, ok()].concat(),
         [settings(), trailers(&[(":status", "200"), ("grpc-status", "12"), ("grpc-message", "no%20such")])].concat(),
     ];
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut random = Random::new();
     for _ in 0..4000 {
         for good in &scripts {
             let mut bytes = good.clone();
             for _ in 0..=random.below(4) {
-                random.mutate(&mut bytes);
+                random.damage(&mut bytes, any_frame);
             }
-            let steps = match random.below(3) {
-                0 => vec![Step::Send(bytes.clone()), Step::Hang],
-                1 => vec![Step::Drip { bytes: bytes.clone(), every_ms: 0 }],
-                _ => vec![Step::Send(bytes.clone()), Step::Reset],
-            };
-            let outcome = check(FULL, &peer(steps));
+            let outcome = check(FULL, &peer(random.steps(&bytes)));
             let shown = bytes.escape_ascii();
             assert!(fails_with(&outcome, "asked h:50051 about \"a.B\": it "), "{shown}: {outcome:?}");
         }

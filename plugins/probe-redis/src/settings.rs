@@ -125,13 +125,12 @@ impl Target {
 
 /// A user name or a password. No message shows what was found: a password may stand where a name should.
 fn read_credential(setting: &Setting) -> Result<String, SettingsError> {
-    match setting.string() {
-        Err(_) => Err(setting.error("must be a string; put it in quotes")),
-        Ok("") => Err(setting.error("is empty; leave it out if the server asks for none")),
-        Ok(text) if text.len() > MAX_CREDENTIAL => {
+    match setting.secret()? {
+        "" => Err(setting.error("is empty; leave it out if the server asks for none")),
+        text if text.len() > MAX_CREDENTIAL => {
             Err(setting.error(format_args!("has {} bytes; at most {MAX_CREDENTIAL} are sent", text.len())))
         }
-        Ok(text) => Ok(text.to_owned()),
+        text => Ok(text.to_owned()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The probe against a scripted host.
 
-use hilum_plugin::fake::{FakeHost, Step};
+use hilum_plugin::fake::{FakeHost, Random, Step};
 use hilum_plugin::{NetworkError, Outcome, Request};
 use probe_redis::ProbeRedis;
 
@@ -305,78 +305,23 @@ fn the_password_is_not_shown_even_when_the_server_repeats_it() {
     assert_eq!(outcome, Outcome::Fail("h:6379 answered config with the error \"ERR no\"".to_owned()));
 }
 
-/// Marsaglia's xorshift: the same numbers each time.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % u64::try_from(bound.max(1)).unwrap_or(1)).unwrap_or_default()
-    }
-
-    fn mutate(&mut self, bytes: &mut Vec<u8>) {
-        const PIECES: &[&[u8]] = &[
-            b"\r\n",
-            b"*-1\r\n",
-            b"$-1\r\n",
-            b"*3\r\n",
-            b"$99999999999999999999\r\n",
-            b"*4294967295\r\n",
-            b"$2147483647\r\n",
-            b":18446744073709551616\r\n",
-            b"-hunter2\r\n",
-            b"+",
-            b"\0",
-            b"\xff\xfe",
-            b"HTTP/1.1 200 OK\r\n\r\n",
-        ];
-        let at = self.below(bytes.len() + 1);
-        let length = self.below(bytes.len() - at + 1);
-        match self.below(6) {
-            0 => {
-                let byte = u8::try_from(self.below(256)).unwrap_or_default();
-                bytes.splice(at..(at + 1).min(bytes.len()), [byte]);
-            }
-            1 => drop(bytes.drain(at..at + length)),
-            2 => {
-                let copy: Vec<u8> = bytes.iter().skip(at).take(length).copied().collect();
-                bytes.splice(at..at, copy);
-            }
-            3 => bytes.truncate(at),
-            4 => bytes.extend(vec![b'x'; length * 64]),
-            _ => {
-                let piece = PIECES.get(self.below(PIECES.len())).copied().unwrap_or_default();
-                bytes.splice(at..at, piece.iter().copied());
-            }
-        }
-    }
-
-    /// The bytes one by one, or in pieces, and one of the ends.
-    fn steps(&mut self, bytes: &[u8]) -> Vec<Step> {
-        let mut steps = Vec::new();
-        if self.below(2) == 0 {
-            steps.push(Step::Drip { bytes: bytes.to_vec(), every_ms: 0 });
-        } else {
-            let mut rest = bytes;
-            while !rest.is_empty() {
-                let (piece, after) = rest.split_at((self.below(12) + 1).min(rest.len()));
-                steps.push(Step::Send(piece.to_vec()));
-                rest = after;
-            }
-        }
-        match self.below(3) {
-            0 => steps.push(Step::Hang),
-            1 => steps.push(Step::Reset),
-            _ => {}
-        }
-        steps
-    }
-}
-
 #[test]
 fn ten_thousand_damaged_answers_neither_pass_nor_panic() {
+    const PIECES: &[&[u8]] = &[
+        b"\r\n",
+        b"*-1\r\n",
+        b"$-1\r\n",
+        b"*3\r\n",
+        b"$99999999999999999999\r\n",
+        b"*4294967295\r\n",
+        b"$2147483647\r\n",
+        b":18446744073709551616\r\n",
+        b"-hunter2\r\n",
+        b"+",
+        b"\0",
+        b"\xff\xfe",
+        b"HTTP/1.1 200 OK\r\n\r\n",
+    ];
     let ping = r#"{"host": "h", "password": "hunter2"}"#;
     let list =
         r#"{"host": "h", "password": "hunter2", "command": ["ROLE"], "contains": "master\n7\n127.0.0.1\n6380\nend"}"#;
@@ -385,21 +330,25 @@ fn ten_thousand_damaged_answers_neither_pass_nor_panic() {
         (ping, "+OK\r\n+PONG\r\n"),
         (list, "+OK\r\n*4\r\n$6\r\nmaster\r\n:7\r\n*2\r\n$9\r\n127.0.0.1\r\n$4\r\n6380\r\n$3\r\nend\r\n"),
     ];
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut random = Random::new();
     let mut tried = 0;
     while tried < 10_000 {
         for (settings, good) in scripts {
             let mut bytes = good.as_bytes().to_vec();
             for _ in 0..=random.below(3) {
-                random.mutate(&mut bytes);
+                if random.below(6) == 0 {
+                    let more = random.below(bytes.len() + 1) * 64;
+                    bytes.resize(bytes.len() + more, b'x');
+                } else {
+                    random.damage(&mut bytes, |random| random.pick(PIECES).to_vec());
+                }
             }
             // What follows a good answer in a packet of its own is never read.
             if bytes.starts_with(good.as_bytes()) {
                 continue;
             }
             tried += 1;
-            let steps = random.steps(&bytes);
-            let outcome = check(settings, &peer(steps));
+            let outcome = check(settings, &peer(random.steps(&bytes)));
             let shown = bytes.escape_ascii();
             assert!(matches!(&outcome, Outcome::Fail(why) if !why.contains("hunter2")), "{shown}: {outcome:?}");
         }

@@ -68,12 +68,8 @@ impl Target {
         let username = read_text(&settings.required("username", "username = \"probe\"")?, 1, MAX_NAME)?;
         let password = match settings.optional("password") {
             None => String::new(),
-            // A password is not shown, not even one that was forgotten to be quoted.
-            Some(password) if password.is_number() => {
-                return Err(password.error("must be a string, not a number; put it in quotes"));
-            }
             Some(password) => {
-                let text = password.string().map_err(|_| password.error("must be a string"))?;
+                let text = password.secret()?;
                 check_text(&password, text, 0, MAX_NAME)?;
                 text.to_owned()
             }

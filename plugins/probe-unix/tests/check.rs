@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
-use hilum_plugin::fake::{FakeHost, Step};
+use hilum_plugin::fake::{FakeHost, Random, Step};
 use hilum_plugin::native::NativeHost;
 use hilum_plugin::{Host, NetworkError, Outcome, Request};
 use probe_unix::ProbeUnix;
@@ -100,26 +100,14 @@ fn settings_shown_to_developers_hold_nothing_that_is_sent() {
     assert!(settings.as_ref().is_ok_and(|settings| !format!("{settings:?}").contains("hunter2")), "{settings:?}");
 }
 
-/// Marsaglia's xorshift: the same numbers each time.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % u64::try_from(bound.max(1)).unwrap_or(1)).unwrap_or_default()
-    }
-}
-
 #[test]
 fn five_thousand_scripts_pass_where_the_text_is_there_and_nowhere_else() {
     const PIECES: &[&[u8]] = &[b"rea", b"dy", b"ready", b"r", b"\0", b"\xff\xfe", b"rereadready", b""];
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut random = Random::new();
     for _ in 0..5000 {
         let (mut steps, mut came) = (Vec::new(), Vec::new());
         for _ in 0..random.below(6) {
-            let mut bytes = PIECES.get(random.below(PIECES.len())).copied().unwrap_or_default().to_vec();
+            let mut bytes = random.pick(PIECES).to_vec();
             let long = random.below(8) == 0;
             if long {
                 bytes.resize(random.below(70_000), b'x');
@@ -131,11 +119,7 @@ fn five_thousand_scripts_pass_where_the_text_is_there_and_nowhere_else() {
                 Step::Send(bytes)
             });
         }
-        match random.below(3) {
-            0 => steps.push(Step::Hang),
-            1 => steps.push(Step::Reset),
-            _ => {}
-        }
+        steps.extend(random.ending());
         came.truncate(64 * 1024);
         let there = came.windows(5).any(|part| part == b"ready");
         let outcome = check(STATUS, &peer(steps.clone()));

@@ -1,5 +1,7 @@
 //! A host for native tests: a script of what each place answers, and a record of what the plugin did. Time passes only where the script
-//! says so.
+//! says so. What hostile places answer is [`Random`]'s to make up.
+
+mod random;
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -10,6 +12,8 @@ use crate::host::{
     CommandError, CommandOutput, Connection, Datagrams, FileError, FileKind, FileStatus, Host, HttpRequest,
     HttpResponse, Level, NetworkError, Process, ProcessError, ProcessTable, Service, TlsOptions, WriteMode,
 };
+
+pub use self::random::Random;
 
 /// A host that plays a script. What the script does not mention is denied.
 #[derive(Debug, Default)]

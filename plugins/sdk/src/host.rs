@@ -4,7 +4,7 @@
 use std::any::Any;
 use std::fmt;
 
-use crate::plugin::Outcome;
+use crate::plugin::{Outcome, Reaction};
 use crate::unit::format_duration;
 
 /// The host.
@@ -479,6 +479,27 @@ impl NetworkError {
             | NetworkError::Other(_) => Outcome::Fail(story),
         }
     }
+
+    /// What a callback makes of it: what may be over by the next try is tried again, whoever is to blame, for names, certificates and limits
+    /// come right while nobody touches the plan; what the plan, the system or the plugin itself is in the way of will be there again, and
+    /// has failed. `story` is all that is said; it should end with this error.
+    #[must_use]
+    pub fn reaction(&self, story: String) -> Reaction {
+        match self {
+            NetworkError::Denied(_)
+            | NetworkError::Forbidden(_)
+            | NetworkError::Invalid(_)
+            | NetworkError::Unsupported(_) => Reaction::Failed(story),
+            NetworkError::NameUnresolved(_)
+            | NetworkError::Refused
+            | NetworkError::Unreachable(_)
+            | NetworkError::TimedOut
+            | NetworkError::Closed
+            | NetworkError::Untrusted(_)
+            | NetworkError::Limit(_)
+            | NetworkError::Other(_) => Reaction::retry(story),
+        }
+    }
 }
 
 impl fmt::Display for NetworkError {
@@ -600,3 +621,35 @@ impl fmt::Display for CommandError {
 }
 
 impl std::error::Error for CommandError {}
+
+#[cfg(test)]
+mod tests {
+    use super::NetworkError;
+    use crate::plugin::{Outcome, Reaction};
+
+    #[test]
+    fn probes_blame_the_service_and_callbacks_ask_whether_it_can_be_over() {
+        let text = || "because".to_owned();
+        let said = |error: &NetworkError| format!("cannot try: {error}");
+        // Whether it is the service's fault, and whether it may be over by the next try.
+        for (error, blamed, passing) in [
+            (NetworkError::Denied(text()), false, false),
+            (NetworkError::Forbidden(text()), false, false),
+            (NetworkError::Invalid(text()), false, false),
+            (NetworkError::Unsupported(text()), false, false),
+            (NetworkError::NameUnresolved(text()), false, true),
+            (NetworkError::Limit(text()), false, true),
+            (NetworkError::Refused, true, true),
+            (NetworkError::Unreachable(text()), true, true),
+            (NetworkError::TimedOut, true, true),
+            (NetworkError::Closed, true, true),
+            (NetworkError::Untrusted(text()), true, true),
+            (NetworkError::Other(text()), true, true),
+        ] {
+            let outcome = if blamed { Outcome::Fail(said(&error)) } else { Outcome::Unknown(said(&error)) };
+            assert_eq!(error.outcome("try"), outcome);
+            let reaction = if passing { Reaction::retry(said(&error)) } else { Reaction::Failed(said(&error)) };
+            assert_eq!(error.reaction(said(&error)), reaction);
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! JSON to values, small: guests carry this code, and settings are all they read with it. Numbers stay text until someone says what
-//! they should be.
+//! they should be. The other way there is only what needs care when one writes JSON by hand, the strings.
+
+use std::fmt::Write;
 
 /// Deepest nesting. A settings table has two or three levels; the guest's stack has room for far more.
 const MAX_DEPTH: u32 = 32;
@@ -39,6 +41,26 @@ pub(crate) fn parse(text: &str) -> Result<Value, String> {
     let value = reader.value(0)?;
     reader.skip_space();
     if reader.at == text.len() { Ok(value) } else { Err(reader.wrong("the end")) }
+}
+
+/// `text` as a JSON string, with its quotes.
+///
+/// **Source:** RFC 8259, section 7.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => out.extend(['\\', character]),
+            '\0'..='\x1f' => {
+                // Writing to a string does not fail.
+                let _ = write!(out, "\\u{:04x}", u32::from(character));
+            }
+            _ => out.push(character),
+        }
+    }
+    out.push('"');
+    out
 }
 
 struct Reader<'a> {
@@ -233,7 +255,16 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Value, parse};
+    use super::{Value, parse, quoted};
+
+    #[test]
+    fn strings_are_quoted_so_that_they_are_read_again() {
+        assert_eq!(quoted("a\"b\\c\nd\u{1f}é\u{7f}"), "\"a\\\"b\\\\c\\u000ad\\u001fé\u{7f}\"");
+        let all: String = (0..=0x2100).chain(0x1_f600..0x1_f610).filter_map(char::from_u32).collect();
+        for text in ["", "\\", "\\u0041", all.as_str()] {
+            assert_eq!(parse(&quoted(text)), Ok(Value::String(text.to_owned())));
+        }
+    }
 
     #[test]
     fn values_are_read() {

@@ -45,9 +45,10 @@
 #![cfg_attr(not(target_arch = "wasm32"), forbid(unsafe_code))]
 
 mod exchange;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod fake;
 mod host;
-mod json;
+pub mod json;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod native;
 mod place;

@@ -152,6 +152,16 @@ impl Setting {
         }
     }
 
+    /// A string that may be a secret, such as a password or a token.
+    ///
+    /// **Errors:** it is something else, which is not shown: it is the secret without its quotes.
+    pub fn secret(&self) -> Result<&str, SettingsError> {
+        match &self.value {
+            Value::String(text) => Ok(text),
+            _ => Err(self.error("must be a string; put it in quotes")),
+        }
+    }
+
     /// A boolean.
     ///
     /// **Errors:** it is something else.
@@ -299,6 +309,16 @@ mod tests {
         }
         assert!(told(&format!("{{\"x\": \"/{}\"}}", "x".repeat(4095))).is_err());
         assert!(told(r#"{"x": "/a\u0000b"}"#).is_err());
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let told = |json: &str| Settings::parse(json)?.required("x", "x")?.secret().map(str::to_owned);
+        assert_eq!(told(r#"{"x": "hunter2"}"#), Ok("hunter2".to_owned()));
+        for value in ["4711", "true", "null", r#"["hunter2"]"#, r#"{"hunter2": 1}"#] {
+            let story = "settings: x: must be a string; put it in quotes".to_owned();
+            assert_eq!(told(&format!("{{\"x\": {value}}}")).map_err(|e| e.to_string()), Err(story));
+        }
     }
 
     #[test]

@@ -42,7 +42,7 @@ enum Pem {
 impl Pem {
     fn read(setting: &Setting) -> Result<Pem, SettingsError> {
         // What was found is not shown: it may be a key, misspelt.
-        let text = setting.string().map_err(|_| setting.error("must be a string; put it in quotes"))?;
+        let text = setting.secret()?;
         let start = text.trim_start();
         if start.starts_with(PEM) {
             Ok(Pem::Text(start.to_owned()))
@@ -195,6 +195,7 @@ mod tests {
     use super::{MAX_FILE, Tls};
     use crate::fake::FakeHost;
     use crate::host::{FileError, Host, Identity, NetworkError, TlsOptions, Trust};
+    use crate::json::quoted;
     use crate::plugin::Outcome;
     use crate::settings::{Setting, Settings, SettingsError};
 
@@ -209,10 +210,6 @@ mod tests {
 
     fn read(json: &str) -> Result<Tls, String> {
         read_by(json, Tls::read)
-    }
-
-    fn quoted(text: &str) -> String {
-        text.replace('\n', "\\n")
     }
 
     fn protect(json: &str, host: &FakeHost) -> Result<(), Outcome> {
@@ -234,10 +231,10 @@ mod tests {
             ("{}".to_owned(), "h", Trust::System, None),
             (r#"{"insecure": false}"#.to_owned(), "h", Trust::System, None),
             (r#"{"insecure": true}"#.to_owned(), "h", Trust::Anybody, None),
-            (format!(r#"{{"ca": "\n {ca}"}}"#), "h", Trust::Authorities(CA.to_owned()), None),
+            (format!(r#"{{"ca": {}}}"#, quoted(&format!("\n {CA}"))), "h", Trust::Authorities(CA.to_owned()), None),
             (r#"{"ca": "/ca.pem", "server-name": "db"}"#.to_owned(), "db", Trust::Authorities(CA.to_owned()), None),
-            (format!(r#"{{"certificate": "/ca.pem", "key": "{key}"}}"#), "h", Trust::System, identity.clone()),
-            (format!(r#"{{"certificate": "{ca}", "key": "/key.pem"}}"#), "h", Trust::System, identity),
+            (format!(r#"{{"certificate": "/ca.pem", "key": {key}}}"#), "h", Trust::System, identity.clone()),
+            (format!(r#"{{"certificate": {ca}, "key": "/key.pem"}}"#), "h", Trust::System, identity),
         ] {
             assert_eq!(protect(&json, &host), Ok(()), "{json}");
             let server_name = server_name.to_owned();
@@ -256,7 +253,7 @@ mod tests {
             (r#"{"ca": "/a", "insecure": true}"#, "tls.ca: insecure trusts anybody"),
             (r#"{"insecure": "yes"}"#, "tls.insecure: must be true or false"),
             (r#"{"certificate": "/a"}"#, "tls.certificate: has no key beside it"),
-            (&format!(r#"{{"key": "{key}"}}"#), "tls.key: has no certificate beside it"),
+            (&format!(r#"{{"key": {key}}}"#), "tls.key: has no certificate beside it"),
             (r#"{"certificate": "/a", "key": "hunter2"}"#, "tls.key: neither PEM text"),
             (r#"{"server-name": "a b"}"#, "tls.server-name: \"a b\" is not a name or an address"),
             (r#"{"server-name": "[::1]"}"#, "is not a name or an address"),
@@ -265,7 +262,7 @@ mod tests {
             let error = read(json).err().unwrap_or_default();
             assert!(error.contains(said) && !error.contains("hunter2"), "{json}: {error}");
         }
-        let tls = read(&format!(r#"{{"certificate": "{key}", "key": "{key}"}}"#));
+        let tls = read(&format!(r#"{{"certificate": {key}, "key": {key}}}"#));
         assert!(tls.is_ok() && !format!("{tls:?}").contains("hunter2"));
     }
 
