@@ -71,7 +71,8 @@ pub trait Host {
     /// **Errors:** [`FileError`].
     fn file_status(&self, path: &str) -> Result<FileStatus, FileError>;
 
-    /// At most `limit` bytes of a file, from `offset`.
+    /// At most `limit` bytes of a file, from `offset`. It is read 65,536 bytes at a time: of a file that is written to meanwhile it may be neither
+    /// what was nor what is.
     ///
     /// **Errors:** [`FileError`].
     fn read_file(&self, path: &str, offset: u64, limit: u32) -> Result<Vec<u8>, FileError>;

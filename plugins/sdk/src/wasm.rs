@@ -9,6 +9,9 @@ use crate::host::{
 };
 use crate::plugin::{self, Callback, Plugin, Probe};
 
+/// Bytes that `hilum:host/files.read` returns at most.
+const MAX_READ: u32 = 65_536;
+
 // A world of its own for what each kind exports, and one for what all share: two that export the same interface would make the same macro twice.
 // `hilumc` merges the worlds of a component.
 
@@ -234,7 +237,19 @@ impl Host for Guesthost {
     }
 
     fn read_file(&self, path: &str, offset: u64, limit: u32) -> Result<Vec<u8>, FileError> {
-        Ok(files::read(path, offset, limit)?)
+        let mut bytes = files::read(path, offset, limit)?;
+        loop {
+            let count = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+            // Less than that is the end of the file.
+            if count >= limit || count % MAX_READ != 0 || count == 0 {
+                return Ok(bytes);
+            }
+            let part = files::read(path, offset.saturating_add(count.into()), limit - count)?;
+            if part.is_empty() {
+                return Ok(bytes);
+            }
+            bytes.extend(part);
+        }
     }
 
     fn list_directory(&self, path: &str) -> Result<Vec<String>, FileError> {

@@ -15,8 +15,9 @@ use crate::grant::{Grants, is_plain};
 use crate::host::{State, aside};
 use crate::text::clean;
 
-/// Bytes one `read` returns at most: what may cross to the guest in one call, less room for what is around it.
-const MAX_READ: usize = 1_000_000;
+/// Bytes one `read` returns at most. A larger buffer would be mapped and unmapped for each, and whoever else in the process needs memory meanwhile
+/// waits: with a million bytes a plugin that reads a file over and over multiplies the others' latency by ten.
+const MAX_READ: usize = 65_536;
 
 /// Names one `list` returns at most.
 const MAX_NAMES: usize = 4096;
