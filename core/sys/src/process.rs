@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit};
 
@@ -52,14 +53,29 @@ fn signal_pidfd(pidfd: BorrowedFd<'_>, signal: u8) -> io::Result<()> {
     outcome(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, number, info, 0) }).map(|_| ())
 }
 
-/// Lets the calling thread, and no other, run behind those of a lower `nice`, 19 being the last. A thread cannot take that back.
+/// Longest turn that a thread can ask for.
 ///
-/// **Errors:** none that a confined worker meets.
+/// **Source:** kernel/sched/syscalls.c, `__setparam_fair`.
+const LONGEST_TURN: Duration = Duration::from_millis(100);
+
+/// Lets the calling thread, and no other, run behind those of a lower `nice`, 19 being the last, and give way at once to any that wakes up: it is
+/// scheduled for batch work, in long turns, and who has shorter ones goes first (before Linux 6.12 only its share is less). Threads it starts
+/// later are as it is. A thread cannot take that back.
 ///
-/// **Source:** setpriority(2), which on Linux sets it for the thread alone.
+/// **Errors:** `EPERM` if it is behind that already; otherwise none that a confined worker meets.
+///
+/// **Source:** sched_setattr(2), sched(7).
 pub fn step_back(nice: i32) -> io::Result<()> {
-    rustix::process::setpriority_process(None, nice)?;
-    Ok(())
+    /// What Linux knew when it came with the call, which is all there is to set.
+    const SIZE: u32 = 48;
+    // SAFETY: integers, of which zero is a value.
+    let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
+    attributes.size = SIZE;
+    attributes.sched_policy = libc::SCHED_BATCH.cast_unsigned();
+    attributes.sched_nice = nice;
+    attributes.sched_runtime = u64::try_from(LONGEST_TURN.as_nanos()).unwrap_or(u64::MAX);
+    // SAFETY: the pointer is to a value that lives through the call, and its first field tells its size.
+    outcome(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, std::ptr::from_ref(&attributes), 0) }).map(|_| ())
 }
 
 /// Whether a process group has members, zombies included. One that may not be signalled exists.
@@ -156,7 +172,7 @@ pub(crate) fn children_descriptor_limit() -> Option<(Option<u64>, Option<u64>)> 
 
 #[cfg(test)]
 mod tests {
-    use super::{Target, group_exists, kill, parent, pid, pidfd_open, signal};
+    use super::{Target, group_exists, kill, parent, pid, pidfd_open, signal, step_back};
     use std::io::{self, Read};
     use std::os::fd::AsFd;
     use std::os::unix::process::ExitStatusExt;
@@ -173,6 +189,19 @@ mod tests {
         assert!(!group_exists(1) && !group_exists(-1) && !group_exists(i32::MAX));
         assert!(kill(i32::MAX, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH)));
         assert!(parent() > 0);
+    }
+
+    #[test]
+    fn a_thread_that_steps_back_is_for_batch_work_alone() -> io::Result<()> {
+        let stepped = std::thread::spawn(|| {
+            step_back(3)?;
+            std::fs::read_to_string("/proc/thread-self/stat")
+        });
+        let stat = stepped.join().map_err(|_| io::Error::other("it panicked"))??;
+        // Counted behind the name, which may hold spaces: the fields 19, nice, and 41, policy, of proc_pid_stat(5).
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        assert_eq!((fields.get(16), fields.get(38)), (Some(&"3"), Some(&"3")), "{stat}");
+        Ok(())
     }
 
     #[test]

@@ -94,9 +94,6 @@ const OWNERS: &[u32] = &[libc::F_SETOWN.cast_unsigned(), F_SETOWN_EX];
 /// **Source:** asm-generic/fcntl.h.
 const F_SETOWN_EX: u32 = 15;
 
-/// **Source:** linux/resource.h; in libc its type differs from one C library to the other.
-const PRIO_PROCESS: u32 = 0;
-
 #[cfg(target_arch = "arm")]
 pub(super) const MMAP: c_long = libc::SYS_mmap2;
 #[cfg(not(target_arch = "arm"))]
@@ -158,10 +155,7 @@ pub(super) const JUDGED: &[Judged] = &[
         &[Test { half: low(2), mask: WHOLE, among: &[0] }, Test { half: high(2), mask: WHOLE, among: &[0] }],
     ),
     // The calling thread steps back behind the others.
-    allowed_if(
-        libc::SYS_setpriority,
-        &[Test { half: low(0), mask: WHOLE, among: &[PRIO_PROCESS] }, Test { half: low(1), mask: WHOLE, among: &[0] }],
-    ),
+    allowed_if(libc::SYS_sched_setattr, &[Test { half: low(0), mask: WHOLE, among: &[0] }]),
     // abort(3), and no other signal to anybody.
     allowed_if(libc::SYS_tkill, &[Test { half: low(1), mask: WHOLE, among: ABORT }]),
     allowed_if(libc::SYS_tgkill, &[Test { half: low(2), mask: WHOLE, among: ABORT }]),
