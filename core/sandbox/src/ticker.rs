@@ -1,9 +1,9 @@
 //! What keeps guests from holding each other up, though they share a thread: a clock that advances the engines' epoch every [`TICK`] while
 //! guest code runs, and a slow lane, a thread of its own, for those that use up a whole tick.
 //!
-//! Guest code does not return to the loop by itself. The epoch brings it back after a tick; the call is then moved to the slow lane and stays
-//! there, where all such calls take turns, a tick each. The next call of the same plugin begins there, until one is quick again. So a guest that
-//! spins delays the others by one tick once, and no more.
+//! Guest code does not return to the loop by itself. The epoch brings it back after a tick, or it waits while the host works for it; once both
+//! together have taken a tick the call is moved to the slow lane and stays there, where all such calls take turns, a tick each. The next call of
+//! the same plugin begins there, until one is quick again. So a guest that spins delays the others by one tick once, and no more.
 //!
 //! The clock is a thread because guest code does not return to the loop by itself. It waits for a timer that is set when guest code begins to
 //! run, and stopped when the last call ends or a tick found all guests waiting: a guest that is done within a tick wakes nobody, one that waits
@@ -12,7 +12,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Poll;
@@ -184,7 +184,7 @@ impl SlowLane {
         if !slow.load(Ordering::Relaxed) {
             let here = poll_fn(|context| match call.as_mut().poll(context) {
                 Poll::Ready(value) => Poll::Ready(Some(value)),
-                Poll::Pending if pace.lock().spent => Poll::Ready(None),
+                Poll::Pending if pace.is_up() => Poll::Ready(None),
                 Poll::Pending => Poll::Pending,
             });
             if let Some(value) = here.await {
@@ -296,9 +296,9 @@ impl Pace {
         self.soft_deadline.saturating_duration_since(Instant::now())
     }
 
-    /// The epoch went on: whether the guest has to leave the thread to others. It does once it has used a tick of the processor's time, give or
-    /// take half of one: the clock ticks when it does, not when a guest begins. What it ran before it waited counts too, or a guest that asks
-    /// for little in between would never have had a tick. What others had of the processor meanwhile does not.
+    /// Whether the guest has to leave the thread to others. It does once it has used a tick of the processor's time, give or take half of one: the
+    /// clock ticks when it does, not when a guest begins. What it ran before it waited counts too, or a guest that asks for little in between
+    /// would never have had a tick, and so does what the host did for it. What others had of the processor meanwhile does not.
     ///
     /// **Order:** in the thread that the call runs in, or when it has ended.
     pub(crate) fn is_up(&self) -> bool {
@@ -316,10 +316,22 @@ impl Pace {
         let result = if self.left().is_zero() {
             Err(TimedOut)
         } else {
-            tokio::time::timeout_at(self.soft_deadline.into(), future).await.map_err(|_| TimedOut)
+            tokio::time::timeout_at(self.soft_deadline.into(), self.counted(future)).await.map_err(|_| TimedOut)
         };
         self.set_running(true);
         result
+    }
+
+    /// `future`, with what is done for the guest in it counted as the guest's.
+    pub(crate) async fn counted<F: Future>(&self, future: F) -> F::Output {
+        let mut future = pin!(future);
+        poll_fn(|context| {
+            let began = clock::thread();
+            let polled = future.as_mut().poll(context);
+            self.lock().used += clock::thread().saturating_sub(began);
+            polled
+        })
+        .await
     }
 
     /// Notes that the guest enters or leaves a function of WASI, which may wait without telling.

@@ -218,7 +218,8 @@ where
     let metered = Metered { stream, left: Arc::clone(&left) };
     let handshake = http1::Builder::new().max_buf_size(MAX_HEAD).handshake(TokioIo::new(metered));
     let (mut sender, connection) = handshake.await.map_err(|error| failure(&error))?;
-    let turning = Turning(tokio::spawn(connection).abort_handle());
+    let pace = dialer.pace.clone();
+    let turning = Turning(tokio::spawn(async move { pace.counted(connection).await }).abort_handle());
     let answer = sender.send_request(message).await.map_err(|error| failure(&error))?;
     left.store(usize::MAX, Ordering::Relaxed);
     Ok((answer, turning))
