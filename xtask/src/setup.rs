@@ -21,7 +21,5 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<(), String> {
     }
     provision::ensure_guest()?;
     process::say("wasm32-unknown-unknown: found");
-    provision::ensure_wasi_guest()?;
-    process::say("wasm32-wasip2: found");
     Ok(())
 }

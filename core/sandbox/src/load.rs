@@ -363,7 +363,7 @@ async fn read_trusted(file: File, pinned: Option<&str>, part: Option<(u64, u64)>
     if pinned.is_none() && (metadata.uid() != 0 || metadata.mode() & 0o022 != 0) {
         return Err(LoadCause::Untrusted { uid: metadata.uid(), mode: metadata.mode() & 0o7777 });
     }
-    let mut hash = pinned.map(|_| Sha256::new());
+    let mut hashed = pinned.map(|pinned| (pinned, Sha256::new()));
     let mut bytes = Vec::with_capacity(expected.saturating_add(1));
     // Positioned reads: the descriptor's offset is shared with whoever sent it.
     loop {
@@ -387,12 +387,12 @@ async fn read_trusted(file: File, pinned: Option<&str>, part: Option<(u64, u64)>
         if bytes.len() > MAX_FILE {
             return Err(too_large(u64::try_from(bytes.len()).unwrap_or(u64::MAX)));
         }
-        if let Some(hash) = &mut hash {
+        if let Some((_, hash)) = &mut hashed {
             hash.update(bytes.get(start..).unwrap_or_default());
         }
         tokio::task::yield_now().await;
     }
-    if let (Some(pinned), Some(hash)) = (pinned, hash) {
+    if let Some((pinned, hash)) = hashed {
         let found = hex(&hash.finalize());
         if found != pinned {
             return Err(LoadCause::Digest { pinned: clean(pinned, 128), found });

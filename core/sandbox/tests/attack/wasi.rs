@@ -44,6 +44,16 @@ impl Met {
     }
 }
 
+/// The port of a peer that says again what `greet` says.
+fn echo() -> u16 {
+    serve(|mut stream| {
+        let mut heard = [0; 6];
+        if stream.read_exact(&mut heard).is_ok() {
+            let _gone = stream.write_all(&heard);
+        }
+    })
+}
+
 /// A folder that plugins may write, with a way out.
 fn folder(name: &str) -> (PathBuf, String) {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -115,12 +125,7 @@ fn a_folder_granted_to_be_read_is_not_written() {
 
 #[test]
 fn places_are_those_that_are_granted() {
-    let echo = serve(|mut stream| {
-        let mut heard = [0; 6];
-        if stream.read_exact(&mut heard).is_ok() {
-            let _gone = stream.write_all(&heard);
-        }
-    });
+    let echo = echo();
     let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let udp_place = udp.local_addr().unwrap().to_string();
     let forbidden = Forbidden::new();
@@ -164,12 +169,7 @@ fn a_name_leads_no_further_than_its_grant() {
 
 #[test]
 fn a_granted_name_works() {
-    let echo = serve(|mut stream| {
-        let mut heard = [0; 6];
-        if stream.read_exact(&mut heard).is_ok() {
-            let _gone = stream.write_all(&heard);
-        }
-    });
+    let echo = echo();
     let mut stage =
         setting().connect(&[&format!("near.test:{echo}"), &format!("127.0.0.1:{echo}")]).resolver(resolver()).start();
     assert_works(&mut stage, "greet", &format!("near.test:{echo}"));
