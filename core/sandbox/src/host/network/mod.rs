@@ -27,7 +27,9 @@ use crate::grant::{Endpoint, Grants, Transport, is_name};
 use crate::host::State;
 use crate::resolve::{Origin, ResolveError, resolve};
 use crate::text::clean;
-use crate::ticker::{Pace, TimedOut};
+#[cfg(feature = "full")]
+use crate::ticker::Pace;
+use crate::ticker::TimedOut;
 
 #[cfg(feature = "full")]
 pub(crate) use http::{Peer, exchange};
@@ -142,7 +144,8 @@ fn flatten<T>(waited: Result<Result<T, impl Into<Error>>, TimedOut>) -> Result<T
 /// What a way to a peer needs: whose grants hold, and how many lookups may wait.
 #[derive(Clone, Debug)]
 pub(crate) struct Dialer {
-    /// Whose time it is that a way takes.
+    /// Whose time it is that an exchange takes.
+    #[cfg(feature = "full")]
     pub(crate) pace: Pace,
     pub(crate) grants: Arc<Grants>,
     pub(crate) waiting: Arc<Semaphore>,
@@ -214,7 +217,12 @@ impl Dialer {
 impl State {
     /// The way to peers.
     pub(crate) fn dialer(&self) -> Dialer {
-        Dialer { pace: self.pace.clone(), grants: Arc::clone(&self.grants), waiting: Arc::clone(&self.kept.waiting) }
+        Dialer {
+            #[cfg(feature = "full")]
+            pace: self.pace.clone(),
+            grants: Arc::clone(&self.grants),
+            waiting: Arc::clone(&self.kept.waiting),
+        }
     }
 
     /// Notes a denial for the operator; passes everything on.
