@@ -64,7 +64,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), String> {
     let mut total = Tally::default();
     let mut lines = Vec::new();
     for step in STEPS {
-        process::say(&format!("== {}, {} since the start", step.name, process::elapsed(start)));
+        process::say(&format!("== {}, {} since the start, {}", step.name, process::elapsed(start), space()));
         let tally = (step.run)().unwrap_or_else(|error| {
             process::say(&format!("{}: {error}", step.name));
             Tally::of(false)
@@ -74,6 +74,14 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), String> {
     }
     println!("{}\n{} passed, {} failed", lines.join("\n"), total.passed, total.failed);
     if total.failed == 0 { Ok(()) } else { Err(format!("{} failed; above says which and why", total.failed)) }
+}
+
+/// What is left of the disk. A full one fails a step in ways that seldom say so: the log of the step ends in the middle.
+fn space() -> String {
+    match rustix::fs::statvfs(workspace::root()) {
+        Ok(disk) => format!("{} MB of disk free", disk.f_bavail.saturating_mul(disk.f_frsize) >> 20),
+        Err(error) => format!("the disk cannot be asked: {error}"),
+    }
 }
 
 fn check(title: &str, arguments: &[&str]) -> Result<Tally, String> {
