@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use hilum_wire::{Ending, FromSandbox};
 use tokio::io::AsyncReadExt;
@@ -14,6 +15,13 @@ use crate::uplink::{Ran, Running};
 
 /// Bytes of a command's output, and of its errors, that a plugin gets.
 const MAX_OUTPUT: usize = 64 * 1024;
+
+/// Bytes read at once.
+const CHUNK: usize = 16 * 1024;
+
+/// How long a stream that is only thrown away any more is left alone after each [`CHUNK`]: 16 MB/s. A command that pours would else have a
+/// processor, and the worker another one.
+const LEISURE: Duration = Duration::from_millis(1);
 
 /// The runs that have not ended. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -97,28 +105,33 @@ async fn wait(
     let mut ends = ends.into_iter().map(|end| Receiver::from_owned_fd(end).ok());
     let mut stdout = Output::new(ends.next().flatten(), Keep::First);
     let mut stderr = Output::new(ends.next().flatten(), Keep::Last);
+    let mut chunks = [vec![0; CHUNK], vec![0; CHUNK]];
+    let [out, err] = &mut chunks;
     let ended = loop {
         tokio::select! {
             ended = &mut ending => break ended,
-            () = stdout.read(), if stdout.is_open() => {}
-            () = stderr.read(), if stderr.is_open() => {}
+            () = stdout.read(out), if stdout.is_open() => {}
+            () = stderr.read(err), if stderr.is_open() => {}
         }
     };
     asked.over = true;
     // What it wrote last is in the pipes; nobody is waited for who still holds their other ends.
-    stdout.drain();
-    stderr.drain();
+    stdout.drain(out);
+    stderr.drain(err);
     let ending = ended.unwrap_or_else(|_| Ending::Refused("the command was given up".to_owned()));
     let cut = stdout.cut || stderr.cut;
-    Ran { ending, stdout: stdout.bytes, stderr: stderr.bytes, cut }
+    Ran { ending, stdout: stdout.kept(), stderr: stderr.kept(), cut }
 }
 
 /// One stream of a command's output.
 struct Output {
     pipe: Option<Receiver>,
     keep: Keep,
+    /// Up to twice what is kept, so that the beginning is not moved away with each piece that comes.
     bytes: Vec<u8>,
     cut: bool,
+    /// Not to be read before.
+    next: Instant,
 }
 
 /// Which bytes are kept of too many.
@@ -129,29 +142,31 @@ enum Keep {
 
 impl Output {
     fn new(pipe: Option<Receiver>, keep: Keep) -> Output {
-        Output { pipe, keep, bytes: Vec::new(), cut: false }
+        Output { pipe, keep, bytes: Vec::new(), cut: false, next: Instant::now() }
     }
 
     fn is_open(&self) -> bool {
         self.pipe.is_some()
     }
 
-    /// Reads what comes next.
-    async fn read(&mut self) {
-        let mut chunk = [0; 4096];
+    /// Reads what comes next, by way of `chunk`.
+    async fn read(&mut self, chunk: &mut [u8]) {
+        if self.cut {
+            tokio::time::sleep_until(self.next.into()).await;
+            self.next = Instant::now() + LEISURE;
+        }
         let Some(pipe) = &mut self.pipe else { return };
-        match pipe.read(&mut chunk).await {
+        match pipe.read(chunk).await {
             Ok(count) if count > 0 => self.take(chunk.get(..count).unwrap_or_default()),
             Ok(_) | Err(_) => self.pipe = None,
         }
     }
 
     /// Reads what is there.
-    fn drain(&mut self) {
-        let mut chunk = [0; 4096];
+    fn drain(&mut self, chunk: &mut [u8]) {
         // As much as a pipe holds by default, twice.
-        for _ in 0..32 {
-            match self.pipe.as_ref().map(|pipe| pipe.try_read(&mut chunk)) {
+        for _ in 0..128 * 1024 / CHUNK {
+            match self.pipe.as_ref().map(|pipe| pipe.try_read(chunk)) {
                 Some(Ok(count)) if count > 0 => self.take(chunk.get(..count).unwrap_or_default()),
                 Some(_) | None => return,
             }
@@ -165,8 +180,16 @@ impl Output {
             Keep::First => self.bytes.extend_from_slice(bytes.get(..room).unwrap_or(bytes)),
             Keep::Last => {
                 self.bytes.extend_from_slice(bytes);
-                self.bytes.drain(..self.bytes.len().saturating_sub(MAX_OUTPUT));
+                if self.bytes.len() > 2 * MAX_OUTPUT {
+                    self.bytes.drain(..self.bytes.len() - MAX_OUTPUT);
+                }
             }
         }
+    }
+
+    /// What is kept.
+    fn kept(mut self) -> Vec<u8> {
+        self.bytes.drain(..self.bytes.len().saturating_sub(MAX_OUTPUT));
+        self.bytes
     }
 }
