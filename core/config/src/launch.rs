@@ -132,10 +132,22 @@ pub struct PluginLaunch {
     pub memory: u64,
     /// What it may do.
     pub allow: Allow,
-    /// Whether it has a worker process of its own.
-    pub own_worker: bool,
+    /// Whom it shares a worker process with.
+    pub isolation: Isolation,
     /// Where the plan begins to speak of it.
     pub place: Place,
+}
+
+/// Whom a plugin shares a worker process with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Isolation {
+    /// With the others, until it uses so much of a processor that they might notice.
+    #[default]
+    Auto,
+    /// With the others.
+    Shared,
+    /// With none.
+    Own,
 }
 
 /// A plugin in hilum's own executable.

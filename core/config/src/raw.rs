@@ -420,9 +420,10 @@ pub(crate) static PLUGIN: Schema = Schema {
         ),
         key(
             "isolation",
-            Shape::Choice(&["shared", "own"]),
-            Absent::Default("\"shared\""),
-            "Whether it shares a worker process with other plugins or has its own.",
+            Shape::Choice(&["auto", "shared", "own"]),
+            Absent::Default("\"auto\""),
+            "`shared`: one worker process with other plugins. `own`: one of its own. `auto`: shared, until its calls have used 50 ms of a \
+             processor beyond a hundredth of the time; then its own.",
         ),
         key("allow", Shape::Table(&ALLOW), Absent::Otherwise("nothing is allowed"), "What it may do."),
     ],

@@ -17,7 +17,7 @@ use crate::print::{self, Setting};
 use crate::raw::{self, Absent, Key, Schema, Shape};
 use crate::value::{self, Datum, Field, Fields};
 use crate::{
-    Allow, CommandLaunch, Group, Launch, Listen, Output, Place, PluginLaunch, ProbeLaunch, ProcessLaunch,
+    Allow, CommandLaunch, Group, Isolation, Launch, Listen, Output, Place, PluginLaunch, ProbeLaunch, ProcessLaunch,
     ServiceLaunch, StatusLaunch, StatusMode, format_duration,
 };
 
@@ -606,7 +606,11 @@ impl Resolver {
             Datum::Size(bytes) => bytes,
             _ => 0,
         };
-        let own_worker = self.choice(&view, "isolation") == "own";
+        let isolation = match self.choice(&view, "isolation") {
+            "own" => Isolation::Own,
+            "shared" => Isolation::Shared,
+            _ => Isolation::Auto,
+        };
         let allow = view.merged("allow");
         let file = |entry: String| {
             let (path, mode) = entry.rsplit_once(':').unwrap_or((&entry, "ro"));
@@ -632,7 +636,7 @@ impl Resolver {
             processes: self.pick(&allow, "processes").datum == Datum::Flag(true),
         };
         let place = self.place(field.at);
-        PluginLaunch { name: field.name.clone(), path, bundled: None, sha256, memory, allow, own_worker, place }
+        PluginLaunch { name: field.name.clone(), path, bundled: None, sha256, memory, allow, isolation, place }
     }
 
     fn command(&mut self, context: &Context<'_>, field: &Field) -> CommandLaunch {
@@ -710,8 +714,8 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed test is what a panic here is for")]
     use super::load;
     use crate::{
-        Allow, CommandLaunch, Group, Launch, Listen, Output, Place, PluginLaunch, ProbeLaunch, ProcessLaunch,
-        ServiceLaunch, StatusLaunch, StatusMode,
+        Allow, CommandLaunch, Group, Isolation, Launch, Listen, Output, Place, PluginLaunch, ProbeLaunch,
+        ProcessLaunch, ServiceLaunch, StatusLaunch, StatusMode,
     };
     use hilum_engine::{
         BackoffPlan, LimitAction, Plan, ProbeKind, ProbePlan, RestartLimit, RestartPlan, RestartPolicy, Scope,
@@ -916,7 +920,7 @@ mod tests {
                     sha256: None,
                     memory: 4 << 20,
                     allow: Allow::default(),
-                    own_worker: false,
+                    isolation: Isolation::Auto,
                     place: Place::default(),
                 },
                 PluginLaunch {
@@ -933,7 +937,7 @@ mod tests {
                         exec: vec![String::from("reload")],
                         processes: true,
                     },
-                    own_worker: true,
+                    isolation: Isolation::Own,
                     place: Place::default(),
                 },
             ]

@@ -5,15 +5,16 @@
 //! calls in a row, or takes its worker down with it, is quarantined for a while, visibly; the others go on.
 
 mod calls;
+mod meter;
 mod plugins;
 mod succession;
 mod telling;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use hilum_config::Launch;
+use hilum_config::{Isolation, Launch};
 use hilum_engine::{CallId, Event, Exit, Incarnation, ProbeId, Signal, Span, Tick};
 use hilum_sys::channel::Channel;
 use hilum_sys::child::Child;
@@ -23,6 +24,7 @@ use hilum_wire::{
     VERSION,
 };
 
+use self::meter::Meter;
 use crate::errand::{Asker, Errands};
 use crate::listener::Listeners;
 use crate::log::{Level, Log, pair};
@@ -52,6 +54,10 @@ struct Live {
     outbox: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
     /// When it counts as hung unless it says hello.
     hello_by: Option<Tick>,
+    /// Plugins it was handed: the ones it may speak for.
+    handed: BTreeSet<u16>,
+    /// Those of them it has not loaded yet, each with when it counts as hung.
+    loading: BTreeMap<u16, Tick>,
 }
 
 /// A worker's place, kept over all processes that fill it.
@@ -110,11 +116,15 @@ struct Plugin {
     quarantines: u32,
     /// When the quarantine ends.
     free_at: Option<Tick>,
-    /// When a load that was not answered counts as hung.
-    load_by: Option<Tick>,
     /// The process in its place has it.
     loaded: bool,
+    /// What its long calls use of a processor.
+    meter: Meter,
+    /// It could not be set apart, and stays with the others until a reload.
+    stays: bool,
     calls: u64,
+    /// Processor time of all its calls.
+    used: Span,
     broken: u64,
     denied: u64,
     kinds: Vec<String>,
@@ -177,7 +187,7 @@ impl Broker {
         let mut shared = None;
         let mut plugins = Vec::new();
         for (index, plugin) in (0u16..).zip(&launch.plugins) {
-            let place = if plugin.own_worker {
+            let place = if plugin.isolation == Isolation::Own {
                 slots.push(Slot::new(Role::Sandbox(Some(index))));
                 slots.len() - 1
             } else {
@@ -193,9 +203,11 @@ impl Broker {
                 strikes: 0,
                 quarantines: 0,
                 free_at: None,
-                load_by: None,
                 loaded: false,
+                meter: Meter::default(),
+                stays: false,
                 calls: 0,
+                used: Span::ZERO,
                 broken: 0,
                 denied: 0,
                 kinds: Vec::new(),
@@ -230,11 +242,12 @@ impl Broker {
     /// When something is to be done here if nothing else happens.
     #[must_use]
     pub(crate) fn next_deadline(&self) -> Option<Tick> {
-        let slots =
-            self.slots.iter().flat_map(|slot| [slot.start_at, slot.live.as_ref().and_then(|live| live.hello_by)]);
-        let plugins = self.plugins.iter().flat_map(|plugin| [plugin.free_at, plugin.load_by]);
-        let calls = self.calls.values().map(|call| Some(call.overdue_at));
-        slots.chain(plugins).chain(calls).chain([self.errands.next_deadline()]).flatten().min()
+        let starts = self.slots.iter().filter_map(|slot| slot.start_at);
+        let live = self.slots.iter().filter_map(|slot| slot.live.as_ref());
+        let owed = live.flat_map(|live| live.hello_by.into_iter().chain(live.loading.values().copied()));
+        let plugins = self.plugins.iter().filter_map(|plugin| plugin.free_at);
+        let calls = self.calls.values().map(|call| call.overdue_at);
+        starts.chain(owed).chain(plugins).chain(calls).chain(self.errands.next_deadline()).min()
     }
 
     /// Whether a pid is a worker's, or that of a command a plugin asked for.
@@ -313,7 +326,7 @@ impl Broker {
             return;
         };
         let Some(slot) = self.slots.get_mut(index) else { return };
-        slot.live = None;
+        let loading = slot.live.take().map(|live| live.loading).unwrap_or_default();
         crash::unregister_group(pid);
         self.errands.stop_all_of(index);
         match &slot.stage {
@@ -321,13 +334,13 @@ impl Broker {
             Stage::Vacant | Stage::Draining => {
                 slot.stage = Stage::Vacant;
                 self.stale = true;
-                return self.on_sandbox_lost(index, cx);
+                return self.on_sandbox_lost(index, &BTreeMap::new(), cx);
             }
             Stage::Succeeding { place, .. } => {
                 let place = *place;
                 slot.stage = Stage::Vacant;
                 self.stale = true;
-                return self.say_not_succeeded(place, &format!("its worker died ({how})"), cx);
+                return self.say_not_succeeded(index, place, &format!("its worker died ({how})"), cx);
             }
         }
         slot.replaced = slot.replaced.saturating_add(1);
@@ -353,7 +366,7 @@ impl Broker {
                     plugin.series_stale = !plugin.series.is_empty();
                 }
             }
-            Role::Sandbox(_) => self.on_sandbox_lost(index, cx),
+            Role::Sandbox(_) => self.on_sandbox_lost(index, &loading, cx),
         }
         self.stale = true;
     }
@@ -380,11 +393,11 @@ impl Broker {
             slot.start_at = slot.start_at.map(|at| at.after(gap));
             if let Some(live) = &mut slot.live {
                 live.hello_by = live.hello_by.map(|at| at.after(gap));
+                live.loading.values_mut().for_each(|at| *at = at.after(gap));
             }
         }
         for plugin in &mut self.plugins {
             plugin.free_at = plugin.free_at.map(|at| at.after(gap));
-            plugin.load_by = plugin.load_by.map(|at| at.after(gap));
         }
         for call in self.calls.values_mut() {
             call.since = call.since.after(gap);
@@ -406,6 +419,8 @@ impl Broker {
                     greeted: false,
                     outbox: VecDeque::new(),
                     hello_by: Some(cx.now.after(LOAD_DEADLINE)),
+                    handed: BTreeSet::new(),
+                    loading: BTreeMap::new(),
                 });
             }
             Err(message) => {
@@ -443,11 +458,9 @@ impl Broker {
         }
     }
 
-    /// Whether the process in `slot` is that of `plugin`: a worker speaks only for the plugins it hosts.
+    /// Whether `plugin` was handed to the process in `slot`: a worker speaks only for those.
     fn hosts(&self, slot: usize, plugin: u16) -> bool {
-        let here = self.slots.get(slot).map(|slot| slot.role);
-        let Some(plugin) = self.plugins.get(usize::from(plugin)) else { return false };
-        here.is_some() && here == self.slots.get(plugin.slot).map(|slot| slot.role)
+        self.slots.get(slot).and_then(|slot| slot.live.as_ref()).is_some_and(|live| live.handed.contains(&plugin))
     }
 
     fn on_sandbox(&mut self, slot: usize, message: FromSandbox, cx: &mut Context<'_>) {
@@ -474,9 +487,10 @@ impl Broker {
                 self.run(Asker { slot, id }, plugin, &command, cx);
             }
             FromSandbox::StopRun { id } => self.errands.stop(Asker { slot, id }),
-            FromSandbox::Answered { id, answer, denied, took_us } => {
-                self.on_answered(slot, id, answer, denied, took_us, cx);
+            FromSandbox::Answered { id, answer, denied, took_us, used_us } => {
+                self.on_answered(slot, id, answer, denied, [took_us, used_us].map(micros), cx);
             }
+            FromSandbox::Used { plugin, us } if self.hosts(slot, plugin) => self.on_used(plugin, micros(us), cx),
             FromSandbox::Log { plugin, level, message } if self.hosts(slot, plugin) => {
                 let mut pairs = String::new();
                 pair(&mut pairs, "plugin", cx.plugin_name(plugin));
@@ -495,6 +509,7 @@ impl Broker {
             | FromSandbox::Keep { .. }
             | FromSandbox::Measured { .. }
             | FromSandbox::Run { .. }
+            | FromSandbox::Used { .. }
             | FromSandbox::Log { .. } => {
                 self.abandon(slot, "spoke for a plugin it does not host", cx);
             }
@@ -609,12 +624,21 @@ impl Slot {
         }
     }
 
+    /// Whether it is on its way to take over from the process in `place`, or from a part of it.
+    fn succeeds(&self, place: usize) -> bool {
+        matches!(self.stage, Stage::Succeeding { place: other, .. } if other == place)
+    }
+
     /// Kills the process, if there is one; its exit does the rest.
     fn kill(&self) {
         if let Some(live) = &self.live {
             kill(live);
         }
     }
+}
+
+fn micros(us: u64) -> Span {
+    Span(us.saturating_mul(1000))
 }
 
 fn kill(live: &Live) {

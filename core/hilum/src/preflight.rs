@@ -143,7 +143,7 @@ impl Asking {
         }
     }
 
-    /// The next message that is not a log line: what a plugin has to say here, it says again when it runs.
+    /// The next answer. What a plugin has to say here, it says again when it runs, and what it uses of the processor has no consequences yet.
     fn receive(&mut self) -> Result<FromSandbox, String> {
         let mut buffer = vec![0; MAX_FRAME];
         loop {
@@ -152,7 +152,7 @@ impl Asking {
                 Ok(packet) => {
                     let frame = buffer.get(..packet.len).unwrap_or_default();
                     match hilum_wire::decode(frame).map_err(|error| error.to_string())? {
-                        FromSandbox::Log { .. } => {}
+                        FromSandbox::Log { .. } | FromSandbox::Used { .. } => {}
                         message => return Ok(message),
                     }
                 }

@@ -1,7 +1,8 @@
-//! How long a plugin that means well waits while one that means harm makes an attempt beside it, in the same worker: a table, not a judgement. Each
-//! line is measured quiet and disturbed in turn, so that what else the machine does counts for both.
+//! How long a plugin that means well waits while one that means harm makes an attempt beside it, in the same worker or, with `--own`, in one of its
+//! own: a table, not a judgement. Each line is measured quiet and disturbed in turn, so that what else the machine does counts for both.
 //!
-//! `cargo run --release -p hilum-sandbox --example neighbours [ATTEMPT…]`, after `cargo build --release -p hilum-sandbox --example worker`.
+//! `cargo run --release -p hilum-sandbox --example neighbours -- [--own] [ATTEMPT…]`, after
+//! `cargo build --release -p hilum-sandbox --example worker`.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed step is a failed measurement")]
 
@@ -25,6 +26,7 @@ use std::collections::{HashSet, VecDeque};
 use std::io::Write;
 use std::net::TcpStream;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use hilum_wire::{Answer, FromSandbox, ToSandbox};
@@ -67,33 +69,84 @@ struct Side {
     own: Times,
 }
 
-/// One line's worth of calls: the victims' in turn, and the attacker's beside them, asked again [`PAUSE`] after they are answered.
-struct Scene<'a> {
-    stage: &'a mut Stage,
-    visit: String,
-    attack: Option<(String, u64)>,
-    beside: HashSet<u64>,
-    /// When to ask the attacker again.
+/// The calls of the attacker: [`BESIDE`] at once, each asked again [`PAUSE`] after it was answered.
+struct Attack {
+    settings: String,
+    running: HashSet<u64>,
+    /// When to ask again.
     due: VecDeque<Instant>,
     next: u64,
 }
 
-impl Scene<'_> {
-    fn ask(&mut self, plugin: u16, settings: &str, timeout_ms: u64) -> u64 {
-        self.next += 1;
-        self.stage.worker.call(self.next, plugin, settings, timeout_ms);
-        self.next
+impl Attack {
+    fn begin(settings: &str, stage: &Stage) -> Attack {
+        let mut attack =
+            Attack { settings: settings.to_owned(), running: HashSet::new(), due: VecDeque::new(), next: 1 << 48 };
+        (0..BESIDE).for_each(|_| attack.ask(stage));
+        attack
     }
 
-    /// How long a call took, seen from here and by the worker. A call that is answered otherwise than it should be measures nothing.
-    fn measure(&mut self, plugin: u16, settings: &str, expected: &Answer) -> (u64, u64) {
+    fn ask(&mut self, stage: &Stage) {
+        self.next += 1;
+        stage.worker.call(self.next, ATTACKER, &self.settings, TIMEOUT_MS);
+        self.running.insert(self.next);
+    }
+
+    fn ask_due(&mut self, stage: &Stage) {
         while self.due.front().is_some_and(|due| *due <= Instant::now()) {
             self.due.pop_front();
-            self.ask_beside();
+            self.ask(stage);
+        }
+    }
+
+    /// Does what PID 1 does about a message.
+    fn take(&mut self, message: FromSandbox, stage: &mut Stage) {
+        match message {
+            FromSandbox::Answered { id, .. } if self.running.remove(&id) => {
+                self.due.push_back(Instant::now() + PAUSE);
+            }
+            FromSandbox::Run { id, command, .. } => stage.runs.start(id, &command, &stage.worker),
+            FromSandbox::StopRun { id } => stage.runs.stop(id),
+            _ => {}
+        }
+    }
+
+    fn end(self, stage: &Stage) {
+        for id in self.running {
+            stage.worker.send(&ToSandbox::Cancel { id });
+        }
+    }
+
+    /// Goes on in a worker of its own until it is `over`.
+    fn go_on(mut self, stage: &mut Stage, over: &AtomicBool) {
+        while !over.load(Ordering::Relaxed) {
+            self.ask_due(stage);
+            if let Some(message) = stage.worker.next_within(PAUSE) {
+                self.take(message, stage);
+            }
+        }
+        self.end(stage);
+    }
+}
+
+/// One line's worth of calls: the victims' in turn, and the attacker's beside them where it shares their worker.
+struct Scene<'a> {
+    stage: &'a mut Stage,
+    visit: String,
+    attack: Option<Attack>,
+    next: u64,
+}
+
+impl Scene<'_> {
+    /// How long a call took, seen from here and by the worker. A call that is answered otherwise than it should be measures nothing.
+    fn measure(&mut self, plugin: u16, settings: &str, expected: &Answer) -> (u64, u64) {
+        if let Some(attack) = &mut self.attack {
+            attack.ask_due(self.stage);
         }
         let began = Instant::now();
-        let id = self.ask(plugin, settings, 10_000);
-        let (answer, own) = self.hear(id);
+        self.next += 1;
+        self.stage.worker.call(self.next, plugin, settings, 10_000);
+        let (answer, own) = self.hear(self.next);
         assert_eq!(answer, *expected, "plugin {plugin}");
         (u64::try_from(began.elapsed().as_micros()).unwrap(), own)
     }
@@ -105,12 +158,11 @@ impl Scene<'_> {
                 FromSandbox::Answered { id: answered, answer, took_us, .. } if answered == id => {
                     return (answer, took_us);
                 }
-                FromSandbox::Answered { id: answered, .. } if self.beside.remove(&answered) => {
-                    self.due.push_back(Instant::now() + PAUSE);
+                message => {
+                    if let Some(attack) = &mut self.attack {
+                        attack.take(message, self.stage);
+                    }
                 }
-                FromSandbox::Run { id, command, .. } => self.stage.runs.start(id, &command, &self.stage.worker),
-                FromSandbox::StopRun { id } => self.stage.runs.stop(id),
-                _ => {}
             }
         }
     }
@@ -126,27 +178,25 @@ impl Scene<'_> {
         }
     }
 
-    fn begin(&mut self, attack: &(String, u64)) {
-        self.attack = Some(attack.clone());
-        for _ in 0..BESIDE {
-            self.ask_beside();
+    /// A turn beside an attack, which is made in the worker `apart` if there is one.
+    fn turn_beside(&mut self, side: &mut Side, settings: &str, apart: Option<&mut Stage>) {
+        let over = AtomicBool::new(false);
+        match apart {
+            Some(apart) => std::thread::scope(|scope| {
+                let attack = Attack::begin(settings, apart);
+                scope.spawn(|| attack.go_on(apart, &over));
+                self.turn(side);
+                over.store(true, Ordering::Relaxed);
+            }),
+            None => {
+                self.attack = Some(Attack::begin(settings, self.stage));
+                self.turn(side);
+                if let Some(attack) = self.attack.take() {
+                    attack.end(self.stage);
+                }
+            }
         }
-    }
-
-    fn ask_beside(&mut self) {
-        if let Some((settings, timeout_ms)) = self.attack.clone() {
-            let id = self.ask(ATTACKER, &settings, timeout_ms);
-            self.beside.insert(id);
-        }
-    }
-
-    /// Ends the calls beside, and waits until the worker has forgotten them.
-    fn end(&mut self) {
-        self.attack = None;
-        self.due.clear();
-        for id in std::mem::take(&mut self.beside) {
-            self.stage.worker.send(&ToSandbox::Cancel { id });
-        }
+        // What is left of it comes to its end.
         for _ in 0..50 {
             self.measure(VICTIM, "x", &Answer::Fail("x".to_owned()));
         }
@@ -229,15 +279,16 @@ fn main() {
             json!({"host": "127.0.0.1", "port": silent, "authority": pem, "size": 900_000, "times": 100}),
         ),
     ];
-    let wanted: Vec<String> = std::env::args().skip(1).collect();
-    let mut setting = Setting::default();
-    setting.visitor = true;
-    let mut stage =
-        setting.connect(&["127.0.0.1:*"]).exec(&["brief", "flood"]).files(Path::new(&path("")), false).start();
+    let (options, wanted): (Vec<String>, Vec<String>) = std::env::args().skip(1).partition(|word| word == "--own");
+    let start = || {
+        let mut setting = Setting::default();
+        setting.visitor = true;
+        setting.connect(&["127.0.0.1:*"]).exec(&["brief", "flood"]).files(Path::new(&path("")), false).start()
+    };
+    let mut stage = start();
+    let mut apart = (!options.is_empty()).then(start);
     let visit = json!({"attempt": "visit", "with": local(greeting)}).to_string();
-    let next = 1 << 32;
-    let mut scene =
-        Scene { stage: &mut stage, visit, attack: None, beside: HashSet::new(), due: VecDeque::new(), next };
+    let mut scene = Scene { stage: &mut stage, visit, attack: None, next: 1 << 32 };
     println!(
         "{:26} {:>7} {:>7} {:>7} {:>7} {:>6}   {:>7} {:>7} {:>6}   {:>6}",
         "beside (us)", "echo", "p99", "beside", "p99", "ratio", "visit99", "beside", "ratio", "own"
@@ -246,13 +297,11 @@ fn main() {
         if !wanted.is_empty() && !wanted.iter().any(|wanted| wanted == attempt || wanted == name) {
             continue;
         }
-        let attack = (json!({"attempt": attempt, "with": with}).to_string(), TIMEOUT_MS);
+        let settings = json!({"attempt": attempt, "with": with}).to_string();
         let (mut quiet, mut beside) = (Side::default(), Side::default());
         for _ in 0..TURNS {
             scene.turn(&mut quiet);
-            scene.begin(&attack);
-            scene.turn(&mut beside);
-            scene.end();
+            scene.turn_beside(&mut beside, &settings, apart.as_mut());
         }
         let ratio = |one: &mut Times, other: &mut Times| {
             let [one, other] = [one, other].map(|times| u32::try_from(times.percentile(99).max(1)).unwrap_or(u32::MAX));

@@ -30,6 +30,9 @@ const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(2);
 /// else become gigabytes here.
 const MAX_PASSED: usize = 1024 * 1024;
 
+/// Processor time of a call that is told while it goes on; the rest is with its answer.
+const TOLD: Duration = Duration::from_millis(20);
+
 /// Bytes of what a callback's receiver answered. With escapes it fits in a frame.
 const MAX_REACTION: usize = 16 * 1024;
 
@@ -114,12 +117,23 @@ enum Reply {
     Judged(Vec<Problem>),
 }
 
+/// How a call ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ended {
+    /// What came of it.
+    pub answer: Answer,
+    /// How often it asked for what is not granted.
+    pub denied: u32,
+    /// Processor time it used, the host's work for it included, less what the [`Uplink`](crate::uplink::Uplink) was told meanwhile.
+    pub used: Duration,
+}
+
 /// Asks `plugin` what it is. Nothing is granted to it meanwhile.
 ///
 /// **Errors:** [`Broken`].
 pub async fn describe(plugin: &Arc<Plugin>) -> Result<Description, Broken> {
     let terms = Terms { timeout: DESCRIBE_TIMEOUT, granted: false, settings: Given::default(), subject: None };
-    match run(plugin, Question::Describe, terms).await.0? {
+    match run(plugin, Question::Describe, terms).await.replied? {
         Reply::Is(description) => Ok(description),
         Reply::Found(_) | Reply::Told(_) | Reply::Judged(_) => {
             Err(Broken { kind: BrokenKind::Trap, message: "bug: the reply to another question".to_owned() })
@@ -127,10 +141,10 @@ pub async fn describe(plugin: &Arc<Plugin>) -> Result<Description, Broken> {
     }
 }
 
-/// Asks `plugin` what PID 1 wants to know, within `timeout_ms`. Returns the answer, and how often it asked for what is not granted.
+/// Asks `plugin` what PID 1 wants to know, within `timeout_ms`.
 ///
 /// **Errors:** none; what goes wrong is an [`Answer`].
-pub async fn ask(plugin: &Arc<Plugin>, ask: Ask, timeout_ms: u64, subject: Option<Subject>) -> (Answer, u32) {
+pub async fn ask(plugin: &Arc<Plugin>, ask: Ask, timeout_ms: u64, subject: Option<Subject>) -> Ended {
     let timeout = Duration::from_millis(timeout_ms.max(1));
     // A time-out that WIT's 32 bits do not hold is 49 days, and none at all is a millisecond.
     let timeout_ms = u32::try_from(timeout_ms).unwrap_or(u32::MAX).max(1);
@@ -147,7 +161,8 @@ pub async fn ask(plugin: &Arc<Plugin>, ask: Ask, timeout_ms: u64, subject: Optio
         }
         Ask::CheckSettings { settings } => (Given::new(&settings), Question::CheckSettings(settings)),
     };
-    let (replied, denied) = run(plugin, question, Terms { timeout, granted, settings: given, subject }).await;
+    let Ran { replied, denied, used } =
+        run(plugin, question, Terms { timeout, granted, settings: given, subject }).await;
     let answer = match replied {
         Ok(Reply::Found(Outcome::Pass)) => Answer::Pass,
         Ok(Reply::Found(Outcome::Fail(why))) => Answer::Fail(clean(&why, MAX_TEXT)),
@@ -162,7 +177,7 @@ pub async fn ask(plugin: &Arc<Plugin>, ask: Ask, timeout_ms: u64, subject: Optio
         Err(Broken { kind: BrokenKind::Waiting, message }) => Answer::Fail(message),
         Err(Broken { kind, message }) => Answer::Broken { kind: kind.name().to_owned(), message },
     };
-    (answer, denied)
+    Ended { answer, denied, used }
 }
 
 /// A plugin was asked what it does not do.
@@ -225,12 +240,24 @@ struct Terms {
     subject: Option<Subject>,
 }
 
-async fn run(plugin: &Arc<Plugin>, question: Question, terms: Terms) -> (Result<Reply, Broken>, u32) {
+/// How a question ended.
+struct Ran {
+    replied: Result<Reply, Broken>,
+    denied: u32,
+    used: Duration,
+}
+
+async fn run(plugin: &Arc<Plugin>, question: Question, terms: Terms) -> Ran {
     let deadline = Instant::now() + terms.timeout;
     let margin = (terms.timeout / 10).clamp(Duration::from_millis(2), Duration::from_millis(100));
     let pace = Pace::new(&plugin.host.ticker, deadline.checked_sub(margin).unwrap_or(deadline));
-    let call = Arc::clone(plugin).call(question, terms, pace.clone(), deadline);
-    plugin.host.lane.run(&pace, &plugin.slow, call).await
+    let (plugin_of_call, pace_of_call) = (Arc::clone(plugin), pace.clone());
+    let call = async move {
+        let call = plugin_of_call.call(question, terms, pace_of_call.clone(), deadline);
+        pace_of_call.count(call).await
+    };
+    let (replied, denied) = plugin.host.lane.run(&pace, &plugin.slow, call).await;
+    Ran { replied, denied, used: pace.used(Duration::ZERO).unwrap_or_default() }
 }
 
 impl Plugin {
@@ -264,10 +291,13 @@ impl Plugin {
         store.set_hostcall_fuel(MAX_PASSED);
         store.set_max_component_handles(MAX_HANDLES);
         store.set_epoch_deadline(1);
-        let turns = pace.clone();
+        let (turns, uplink) = (pace.clone(), Arc::clone(&self.kept.uplink));
         store.epoch_deadline_callback(move |_| {
             if Instant::now() >= deadline {
                 return Err(wasmtime::Error::new(Overrun));
+            }
+            if let Some(used) = turns.used(TOLD) {
+                uplink.used(used);
             }
             Ok(if turns.is_up() { UpdateDeadline::Yield(1) } else { UpdateDeadline::Continue(1) })
         });

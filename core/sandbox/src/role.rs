@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hilum_sys::channel::Channel;
 use hilum_sys::{confine, open};
@@ -158,7 +158,7 @@ enum Sealing {
 /// What a task ends with.
 enum Done {
     Loaded { plugin: u16, loaded: Box<Result<(Arc<Plugin>, Description), LoadError>> },
-    Answered { id: u64, answer: Answer, denied: u32, took_us: u64 },
+    Answered { id: u64, ended: call::Ended, took: Duration },
 }
 
 impl Role {
@@ -267,9 +267,8 @@ impl Role {
                     Some(called) => {
                         let called = Arc::clone(called);
                         let task = self.tasks.spawn(async move {
-                            let (answer, denied) = call::ask(&called, ask, timeout_ms, service).await;
-                            let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-                            Done::Answered { id, answer, denied, took_us }
+                            let ended = call::ask(&called, ask, timeout_ms, service).await;
+                            Done::Answered { id, ended, took: began.elapsed() }
                         });
                         // A number that is used twice names the later call.
                         if let Some(earlier) = self.calls.insert(id, task) {
@@ -280,7 +279,7 @@ impl Role {
                 };
                 if let Some(why) = refusal {
                     let answer = Answer::Unknown(why);
-                    self.outbox.push(&FromSandbox::Answered { id, answer, denied: 0, took_us: 0 });
+                    self.answer(id, call::Ended { answer, denied: 0, used: Duration::ZERO }, Duration::ZERO);
                 }
             }
             ToSandbox::Started { id } => self.runs.on_started(id, descriptors),
@@ -314,11 +313,17 @@ impl Role {
                 self.seal_if_loaded();
             }
             // A cancelled call that was quicker has no place in the table any more, and no answer.
-            Some(Done::Answered { id, answer, denied, took_us }) if self.calls.remove(&id).is_some() => {
-                self.outbox.push(&FromSandbox::Answered { id, answer, denied, took_us });
+            Some(Done::Answered { id, ended, took }) if self.calls.remove(&id).is_some() => {
+                self.answer(id, ended, took)
             }
             Some(Done::Answered { .. }) => {}
         }
+    }
+
+    fn answer(&self, id: u64, ended: call::Ended, took: Duration) {
+        let call::Ended { answer, denied, used } = ended;
+        let (took_us, used_us) = (micros(took), micros(used));
+        self.outbox.push(&FromSandbox::Answered { id, answer, denied, took_us, used_us });
     }
 
     fn uplink(&self, plugin: u16) -> Arc<dyn Uplink> {
@@ -385,9 +390,17 @@ impl Uplink for Up {
         self.outbox.push(&FromSandbox::Measured { plugin: self.plugin, series });
     }
 
+    fn used(&self, time: Duration) {
+        self.outbox.push(&FromSandbox::Used { plugin: self.plugin, us: micros(time) });
+    }
+
     fn run(&self, command: &str) -> Running {
         self.runs.run(self.plugin, command, &self.outbox)
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Whether the error means that PID 1 has closed its end.

@@ -249,14 +249,16 @@ struct Turn {
     slice: Mutex<Slice>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Slice {
     /// Guest code runs, as far as the clock knows.
     running: bool,
-    /// Processor time of its thread when it last began to run.
-    began: Duration,
-    /// Processor time it used before that, all told.
+    /// Processor time of the thread that works for the call just now, when it began to.
+    began: Option<Duration>,
+    /// Processor time the call used before that, all told.
     used: Duration,
+    /// How much of it was told.
+    told: Duration,
     /// It has used up a tick once.
     spent: bool,
     /// It is in a function of WASI.
@@ -264,9 +266,9 @@ struct Slice {
 }
 
 impl Slice {
-    /// Processor time of a guest that runs. It means nothing once the guest has moved to another thread; it is spent by then.
+    /// Processor time the call has used, seen from the thread that works for it, if one does.
     fn used_until_now(&self) -> Duration {
-        self.used + clock::thread().saturating_sub(self.began)
+        self.used + self.began.map_or(Duration::ZERO, |began| clock::thread().saturating_sub(began))
     }
 }
 
@@ -286,9 +288,8 @@ pub(crate) struct TimedOut;
 impl Pace {
     /// The pace of a call that is to begin.
     pub(crate) fn new(ticker: &Ticker, soft_deadline: Instant) -> Pace {
-        let slice = Slice { running: false, began: Duration::ZERO, used: Duration::ZERO, spent: false, waiting: false };
         ticker.shared.begin();
-        Pace { soft_deadline, shared: Arc::new(Turn { ticker: ticker.clone(), slice: Mutex::new(slice) }) }
+        Pace { soft_deadline, shared: Arc::new(Turn { ticker: ticker.clone(), slice: Mutex::default() }) }
     }
 
     /// Time left until host functions answer that it is up.
@@ -300,12 +301,24 @@ impl Pace {
     /// clock ticks when it does, not when a guest begins. What it ran before it waited counts too, or a guest that asks for little in between
     /// would never have had a tick, and so does what the host did for it. What others had of the processor meanwhile does not.
     ///
-    /// **Order:** in the thread that the call runs in, or when it has ended.
+    /// **Order:** in the thread that works for the call, or while none does.
     pub(crate) fn is_up(&self) -> bool {
         let mut slice = self.lock();
-        let used = if slice.running { slice.used_until_now() } else { slice.used };
-        slice.spent |= used >= TICK / 2;
+        slice.spent |= slice.used_until_now() >= TICK / 2;
         slice.spent
+    }
+
+    /// Processor time that was used since this returned some last, once it is `least` or more.
+    ///
+    /// **Order:** as for [`is_up`](Pace::is_up).
+    pub(crate) fn used(&self, least: Duration) -> Option<Duration> {
+        let mut slice = self.lock();
+        let used = slice.used_until_now();
+        let untold = used.saturating_sub(slice.told);
+        (untold >= least).then(|| {
+            slice.told = used;
+            untold
+        })
     }
 
     /// Waits for `future`, no longer than the call's time. Others run meanwhile, at least once, so that a guest cannot keep the
@@ -316,22 +329,39 @@ impl Pace {
         let result = if self.left().is_zero() {
             Err(TimedOut)
         } else {
-            tokio::time::timeout_at(self.soft_deadline.into(), self.counted(future)).await.map_err(|_| TimedOut)
+            tokio::time::timeout_at(self.soft_deadline.into(), future).await.map_err(|_| TimedOut)
         };
         self.set_running(true);
         result
     }
 
-    /// `future`, with what is done for the guest in it counted as the guest's.
-    pub(crate) async fn counted<F: Future>(&self, future: F) -> F::Output {
-        let mut future = pin!(future);
+    /// The call itself: all of the processor's time in it is its own.
+    pub(crate) async fn count<F: Future>(&self, call: F) -> F::Output {
+        let mut call = pin!(call);
         poll_fn(|context| {
-            let began = clock::thread();
-            let polled = future.as_mut().poll(context);
-            self.lock().used += clock::thread().saturating_sub(began);
+            self.lock().began = Some(clock::thread());
+            let polled = call.as_mut().poll(context);
+            let mut slice = self.lock();
+            slice.used = slice.used_until_now();
+            slice.began = None;
             polled
         })
         .await
+    }
+
+    /// A task beside the call that works for it, maybe in another thread.
+    #[cfg(feature = "full")]
+    pub(crate) async fn count_beside<F: Future>(&self, task: F) -> F::Output {
+        let mut task = pin!(task);
+        poll_fn(|context| self.count_here(|| task.as_mut().poll(context))).await
+    }
+
+    /// Work for the call in a thread where nothing else is counted just now.
+    pub(crate) fn count_here<T>(&self, work: impl FnOnce() -> T) -> T {
+        let began = clock::thread();
+        let done = work();
+        self.lock().used += clock::thread().saturating_sub(began);
+        done
     }
 
     /// Notes that the guest enters or leaves a function of WASI, which may wait without telling.
@@ -349,8 +379,6 @@ impl Pace {
     /// Notes that the guest begins to run, or has ended or waits.
     ///
     /// **Idempotent:** yes.
-    ///
-    /// **Order:** in the thread that the call runs in.
     pub(crate) fn set_running(&self, running: bool) {
         let mut slice = self.lock();
         if slice.running == running {
@@ -358,10 +386,8 @@ impl Pace {
         }
         slice.running = running;
         if running {
-            slice.began = clock::thread();
             self.shared.ticker.shared.enter();
         } else {
-            slice.used = slice.used_until_now();
             self.shared.ticker.shared.leave();
         }
     }
@@ -409,19 +435,45 @@ mod tests {
         Ok(())
     }
 
+    /// Uses the processor for `time`.
+    fn work(time: Duration) {
+        let began = clock::thread();
+        while clock::thread() - began < time {}
+    }
+
     #[test]
     fn a_tick_is_used_up_in_sips_too() -> std::io::Result<()> {
         let ticker = Ticker::start(Vec::new())?;
         let pace = running(&ticker);
         let mut sips = 0_u128;
-        while !pace.is_up() {
-            let began = clock::thread();
-            while clock::thread() - began < TICK / 8 {}
-            pace.set_running(false);
-            pace.set_running(true);
-            sips += 1;
-        }
+        crate::run(pace.count(async {
+            while !pace.is_up() {
+                work(TICK / 8);
+                tokio::task::yield_now().await;
+                sips += 1;
+            }
+        }))?;
         assert!((1..=4).contains(&sips), "{sips}");
+        ticker.end();
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_used_is_told_once_and_what_others_use_meanwhile_is_not() -> std::io::Result<()> {
+        let ticker = Ticker::start(Vec::new())?;
+        let pace = running(&ticker);
+        crate::run(async {
+            pace.count(async {
+                work(TICK);
+                tokio::task::yield_now().await;
+            })
+            .await;
+            work(TICK * 4);
+            pace.count_here(|| work(TICK));
+        })?;
+        assert_eq!(pace.used(TICK * 5), None);
+        assert!(pace.used(TICK * 2).is_some_and(|used| used < TICK * 4));
+        assert_eq!(pace.used(Duration::from_nanos(1)), None);
         ticker.end();
         Ok(())
     }
@@ -438,11 +490,14 @@ mod tests {
             assert!(!slowness.load(Ordering::Relaxed));
             let slow = running(&ticker);
             let pace = slow.clone();
+            let counting = pace.clone();
             let moved = lane.run(&slow, &slowness, async move {
-                let began = Instant::now();
-                while began.elapsed() < TICK || !pace.is_up() {}
-                tokio::task::yield_now().await;
-                std::thread::current().id()
+                let spin = async {
+                    while !pace.is_up() {}
+                    tokio::task::yield_now().await;
+                    std::thread::current().id()
+                };
+                counting.count(spin).await
             });
             assert_ne!(moved.await, here);
             // The next one begins there, and the one after a quick one here again.

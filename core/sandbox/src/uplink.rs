@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::time::Duration;
 
 use hilum_wire::{Ending, Series};
 
@@ -36,6 +37,9 @@ pub trait Uplink: Send + Sync {
 
     /// Shows the value of a series.
     fn show(&self, series: Series);
+
+    /// Tells that a call that goes on has used this much more of the processor. Whoever does not keep account of it need not listen.
+    fn used(&self, _time: Duration) {}
 
     /// Runs a command of the plan.
     fn run(&self, command: &str) -> Running;

@@ -6,7 +6,7 @@ use crate::report::{Overview, ServiceReport};
 
 /// The protocol. Both ends are the same file, so a mismatch means that the file was replaced under a running PID 1; the worker is
 /// then refused with both numbers in the log. Raise it with every change to this module or to `report`.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// From PID 1 to the `status` worker.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -255,6 +255,15 @@ pub enum FromSandbox {
         denied: u32,
         /// How long it took. **Units:** microseconds.
         took_us: u64,
+        /// Processor time it used, less what `Used` told. **Units:** microseconds.
+        used_us: u64,
+    },
+    /// A call that goes on has used this much more of the processor, the worker's own work for it included.
+    Used {
+        /// Which plugin's.
+        plugin: u16,
+        /// **Units:** microseconds.
+        us: u64,
     },
     /// All plugins are loaded and the worker has given up what only loading needs.
     Sealed {

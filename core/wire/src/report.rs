@@ -180,6 +180,8 @@ pub struct PluginReport {
     pub broken: u64,
     /// Times it asked for what the plan does not grant.
     pub denied: u64,
+    /// Processor time of its calls. **Units:** microseconds.
+    pub cpu_us: u64,
     /// What it can be asked: `probe`, `callback` and so on.
     pub kinds: Vec<String>,
 }

@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::pin::Pin;
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -113,16 +113,19 @@ pub(crate) fn call(file: &Path, terms: &Terms) -> Result<(String, u8), Failure> 
     let compiled = component::compile(file, &component::read(file)?, Target::native())?;
     let host = Host::new().map_err(|error| Failure::of(&error))?;
     let (order, commands) = terms.order(file.display().to_string())?;
-    let plugin = compile::plugin(&Arc::new(host), order, &compiled, Arc::new(Terminal { commands }))
-        .map_err(|error| Failure::new(error.to_string()))?;
+    let terminal = Arc::new(Terminal { commands, used: Mutex::default() });
+    let uplink = Arc::clone(&terminal) as Arc<dyn Uplink>;
+    let plugin =
+        compile::plugin(&Arc::new(host), order, &compiled, uplink).map_err(|error| Failure::new(error.to_string()))?;
     let mut times = Vec::new();
-    let (answer, denied) = run(async {
+    let call::Ended { answer, denied, .. } = run(async {
         loop {
             let began = Instant::now();
-            let answered = call::ask(&plugin, terms.ask(&plugin), terms.timeout_ms, terms.subject()).await;
+            let ended = call::ask(&plugin, terms.ask(&plugin), terms.timeout_ms, terms.subject()).await;
             times.push(began.elapsed());
+            terminal.used(ended.used);
             if times.len() >= usize::try_from(terms.repeat).unwrap_or(usize::MAX).max(1) {
-                break answered;
+                break ended;
             }
         }
     })
@@ -139,7 +142,9 @@ pub(crate) fn call(file: &Path, terms: &Terms) -> Result<(String, u8), Failure> 
         Answer::Judged(problems) => ("judged", format!("{} problems", problems.len()), 0),
     };
     let why = if why.is_empty() { why } else { format!(": {why}") };
-    let mut report = format!("{word}{why} ({})\n", spread(times));
+    let calls = u32::try_from(times.len()).unwrap_or(u32::MAX).max(1);
+    let used = lock(&terminal.used).as_secs_f64() * 1000.0 / f64::from(calls);
+    let mut report = format!("{word}{why} ({}; {used:.3} ms of the processor each)\n", spread(times));
     if denied > 0 {
         let _ = writeln!(report, "denied {denied} times; the lines above say what to grant");
     }
@@ -167,18 +172,24 @@ fn spread(mut times: Vec<Duration>) -> String {
 /// What PID 1 is to a plugin, for one call by hand.
 pub(crate) struct Terminal {
     commands: Commands,
+    /// Processor time of all calls.
+    used: Mutex<Duration>,
 }
 
 impl Terminal {
     /// One that runs nothing.
     pub(crate) fn without_commands() -> Arc<dyn Uplink> {
-        Arc::new(Terminal { commands: Vec::new() })
+        Arc::new(Terminal { commands: Vec::new(), used: Mutex::default() })
     }
 }
 
 impl Uplink for Terminal {
     fn log(&self, level: &'static str, line: String) {
         eprintln!("{level}: {line}");
+    }
+
+    fn used(&self, time: Duration) {
+        *lock(&self.used) += time;
     }
 
     fn keep(&self, _: &str, _: Option<&[u8]>) {}
@@ -192,6 +203,10 @@ impl Uplink for Terminal {
         let words = self.commands.iter().find(|(name, _)| name == command).map(|(_, words)| words.clone());
         Box::pin(Errand::start(&words.unwrap_or_default()))
     }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A command that runs in a thread of its own, so that the call's time goes on. Dropped, it is killed.
@@ -212,8 +227,7 @@ impl Errand {
         let refused =
             |why: String| Ran { ending: Ending::Refused(why), stdout: Vec::new(), stderr: Vec::new(), cut: false };
         let Some((program, arguments)) = words.split_first() else {
-            shared.lock().unwrap_or_else(PoisonError::into_inner).ran =
-                Some(refused("no such command; name it with --exec NAME=COMMAND".to_owned()));
+            lock(&shared).ran = Some(refused("no such command; name it with --exec NAME=COMMAND".to_owned()));
             return Errand { shared, pid: None };
         };
         let mut command = Command::new(program);
@@ -221,8 +235,7 @@ impl Errand {
         let child = match command.spawn() {
             Ok(child) => child,
             Err(error) => {
-                shared.lock().unwrap_or_else(PoisonError::into_inner).ran =
-                    Some(refused(format!("cannot execute {program}: {error}")));
+                lock(&shared).ran = Some(refused(format!("cannot execute {program}: {error}")));
                 return Errand { shared, pid: None };
             }
         };
@@ -235,7 +248,7 @@ impl Errand {
                 }
                 Err(error) => refused(format!("cannot wait for it: {error}")),
             };
-            let mut shared = telling.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut shared = lock(&telling);
             shared.ran = Some(ran);
             if let Some(waker) = shared.waker.take() {
                 waker.wake();
@@ -249,7 +262,7 @@ impl Future for Errand {
     type Output = Ran;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Ran> {
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = lock(&self.shared);
         match shared.ran.take() {
             Some(ran) => {
                 drop(shared);

@@ -113,7 +113,7 @@ impl Broker {
         id: u64,
         what: Answer,
         denied: u32,
-        took_us: u64,
+        [took, used]: [Span; 2],
         cx: &mut Context<'_>,
     ) {
         let id = CallId(id);
@@ -147,7 +147,8 @@ impl Broker {
             plugin.strikes = 0;
             plugin.quarantines = 0;
         }
-        answer(cx.events, call.probe, call.run, id, outcome, Span(took_us.saturating_mul(1000)));
+        answer(cx.events, call.probe, call.run, id, outcome, took);
+        self.on_used(call.plugin, used, cx);
     }
 
     /// Answers the calls whose worker does not, and gives the worker up.

@@ -1,9 +1,12 @@
 //! Plugins: loading them into their worker, striking and quarantining those that break, and what they ask of PID 1 between calls.
 
-use hilum_engine::{CallId, Span};
+use std::collections::BTreeMap;
+
+use hilum_engine::{CallId, Span, Tick};
 use hilum_wire::{Ending, Octets, PluginInfo, PluginState, Series, ToSandbox};
 
-use super::{Broker, Context, LOAD_DEADLINE, Slot, Stage};
+use super::meter::LONG;
+use super::{Broker, Context, LOAD_DEADLINE, Stage};
 use crate::errand::{self, Asker};
 use crate::log::{Level, pair};
 use crate::worker;
@@ -25,7 +28,7 @@ impl Broker {
     /// Hands a worker all plugins it is to load, and tells it that these are all.
     pub(super) fn load_all(&mut self, slot: usize, cx: &mut Context<'_>) {
         for index in 0..self.plugins.len() {
-            let here = self.hosts(slot, u16::try_from(index).unwrap_or(u16::MAX));
+            let here = self.belongs(slot, u16::try_from(index).unwrap_or(u16::MAX));
             if here && self.plugins.get(index).is_some_and(|plugin| plugin.free_at.is_none()) {
                 self.load(slot, index, cx);
             }
@@ -35,9 +38,8 @@ impl Broker {
 
     /// Opens a plugin's file and what it may use, and hands it to a worker, with what it wanted kept.
     pub(super) fn load(&mut self, slot: usize, index: usize, cx: &mut Context<'_>) {
-        let (Some(plugin), Some(plan)) = (self.plugins.get_mut(index), cx.launch.plugins.get(index)) else { return };
+        let (Some(plugin), Some(plan)) = (self.plugins.get(index), cx.launch.plugins.get(index)) else { return };
         let id = u16::try_from(index).unwrap_or(u16::MAX);
-        plugin.load_by = Some(cx.now.after(LOAD_DEADLINE));
         let kept = plugin.kept.iter();
         let kept: Vec<_> = kept
             .map(|(key, value)| ToSandbox::Restore { plugin: id, key: key.clone(), value: Octets(value.clone()) })
@@ -48,6 +50,10 @@ impl Broker {
                     self.send(slot, &message, Vec::new());
                 }
                 self.send_frame(slot, frame, descriptors);
+                if let Some(live) = self.slots.get_mut(slot).and_then(|slot| slot.live.as_mut()) {
+                    live.handed.insert(id);
+                    live.loading.insert(id, cx.now.after(LOAD_DEADLINE));
+                }
             }
             Err(message) => self.on_loaded(slot, id, Err(message), cx),
         }
@@ -62,10 +68,16 @@ impl Broker {
         cx: &mut Context<'_>,
     ) {
         let index = usize::from(plugin);
-        let Some(state) = self.plugins.get_mut(index) else { return };
-        state.load_by = None;
-        if let Some(Slot { stage: Stage::Succeeding { loaded, .. }, .. }) = self.slots.get_mut(slot) {
+        let Some(place) = self.slots.get_mut(slot) else { return };
+        if let Some(live) = &mut place.live {
+            live.loading.remove(&plugin);
+        }
+        if let Stage::Succeeding { loaded, .. } = &mut place.stage {
             loaded.insert(plugin, outcome);
+            return;
+        }
+        // It was set apart while this process loaded it.
+        if self.plugins.get(index).is_none_or(|plugin| plugin.slot != slot) {
             return;
         }
         match outcome {
@@ -98,7 +110,6 @@ impl Broker {
     pub(super) fn refuse(&mut self, index: usize, message: &str, cx: &mut Context<'_>) {
         let id = u16::try_from(index).unwrap_or(u16::MAX);
         if let Some(plugin) = self.plugins.get_mut(index) {
-            plugin.load_by = None;
             plugin.loaded = false;
             plugin.state = PluginState::Refused;
             plugin.message = message.to_owned();
@@ -127,7 +138,6 @@ impl Broker {
         plugin.quarantines = plugin.quarantines.saturating_add(1);
         plugin.state = PluginState::Quarantined;
         plugin.free_at = Some(cx.now.after(time));
-        plugin.load_by = None;
         let mut pairs = String::new();
         pair(&mut pairs, "plugin", cx.launch.plugins.get(index).map_or("?", |plugin| plugin.name.as_str()));
         pair(&mut pairs, "event", "plugin-quarantined");
@@ -152,25 +162,28 @@ impl Broker {
                     self.succeed(slot, cx);
                 }
                 self.stale = true;
-            } else if plugin.load_by.is_some_and(|at| at <= cx.now) {
-                plugin.load_by = None;
-                let slot = plugin.slot;
-                self.strike(index, "it does not finish loading", true, cx);
+            }
+        }
+        for slot in 0..self.slots.len() {
+            let Some(live) = self.slots.get_mut(slot).and_then(|slot| slot.live.as_mut()) else { continue };
+            let (late, loading): (BTreeMap<_, _>, _) =
+                std::mem::take(&mut live.loading).into_iter().partition(|(_, at)| *at <= cx.now);
+            live.loading = loading;
+            for plugin in late.keys() {
+                self.strike(usize::from(*plugin), "it does not finish loading", true, cx);
+            }
+            if !late.is_empty() {
                 self.abandon(slot, "a load overstayed its time", cx);
             }
         }
     }
 
     /// The calls and loads that went down with a sandbox: blamed, repeated once, or answered `unknown`.
-    pub(super) fn on_sandbox_lost(&mut self, slot: usize, cx: &mut Context<'_>) {
+    pub(super) fn on_sandbox_lost(&mut self, slot: usize, loading: &BTreeMap<u16, Tick>, cx: &mut Context<'_>) {
         let lost: Vec<CallId> =
             self.calls.iter().filter(|(_, call)| call.sent == Some(slot)).map(|(id, _)| *id).collect();
         let mut blamed: Vec<u16> = lost.iter().filter_map(|id| self.calls.get(id)).map(|call| call.plugin).collect();
-        for (index, plugin) in (0u16..).zip(&mut self.plugins) {
-            if plugin.slot == slot && plugin.load_by.take().is_some() {
-                blamed.push(index);
-            }
-        }
+        blamed.extend(loading.keys());
         blamed.sort_unstable();
         blamed.dedup();
         for plugin in blamed {
@@ -183,6 +196,15 @@ impl Broker {
             }
         }
         self.repeat(lost, cx);
+    }
+
+    /// A plugin has used that much of a processor. One that uses too much for a shared worker is set apart.
+    pub(super) fn on_used(&mut self, plugin: u16, used: Span, cx: &mut Context<'_>) {
+        let Some(state) = self.plugins.get_mut(usize::from(plugin)) else { return };
+        state.used = Span(state.used.0.saturating_add(used.0));
+        if used >= LONG && state.meter.add(used, cx.now) {
+            self.set_apart(plugin, cx);
+        }
     }
 
     /// Keeps a value of a plugin, or with none forgets it.

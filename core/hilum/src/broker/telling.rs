@@ -17,6 +17,7 @@ impl Broker {
             calls: plugin.calls,
             broken: plugin.broken,
             denied: plugin.denied,
+            cpu_us: plugin.used.0 / 1000,
             kinds: plugin.kinds.clone(),
         });
         let workers = self.slots.iter().filter(|slot| slot.stage != Stage::Vacant).map(|slot| WorkerReport {

@@ -11,6 +11,7 @@ use crate::stage::failure::{Context as _, Failure, holds, same};
 use crate::stage::{Boot, Check, Client, Folder, Init, fail, fixture, peek, program};
 use crate::status_load::{is_within_twice, median};
 
+const HUP: u8 = 1;
 const TERM: u8 = 15;
 
 /// A precompiled plugin of the project: from the folder `HILUM_PLUGINS` names, or where xtask leaves it.
@@ -235,6 +236,139 @@ fn hostile_plugins_are_contained_and_named() -> Check {
     same("unknown alone restarts nothing: run", run_of(&client)?, Some(1))?;
     let pid = init.pid()?;
     holds("process 1 is gone", peek::stat(pid).is_some())?;
+    init.signal(TERM)?;
+    init.line_from("signal 15")?;
+    same("code", init.wait()?, 0)
+}
+
+/// Some ten milliseconds of work, and a pass.
+const BUSY: &str = "(local $left i32) (local.set $left (i32.const 20000000))
+    (loop $again (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+    (i32.const 128)";
+
+/// Roles and processes of the workers for plugins, in the eyes of process 1.
+fn sandboxes(document: &Value) -> Vec<(String, u64)> {
+    let workers = document.pointer("/workers").and_then(Value::as_array).cloned().unwrap_or_default();
+    let told = workers.iter().filter_map(|worker| {
+        let role = worker.get("role").and_then(Value::as_str).filter(|role| role.starts_with("sandbox"))?;
+        Some((role.to_owned(), worker.get("pid").and_then(Value::as_u64)?))
+    });
+    told.collect()
+}
+
+#[test]
+fn a_plugin_that_needs_much_of_a_processor_is_set_apart_from_the_others() -> Check {
+    let folder = Folder::new()?;
+    let busy = hostile(&folder, "busy", BUSY, "")?;
+    let quick = hostile(&folder, "quick", "(i32.const 128)", "")?;
+    let mut text = format!(
+        "[status]\nlisten = [\"unix:{}\"]\n[service.web]\ncommand = [\"{}\", \"trap\", \"15:0\"]\n",
+        folder.file("s"),
+        fixture()?
+    );
+    let plugins = [
+        ("quick", &quick, ""),
+        ("busy", &busy, ""),
+        ("stays", &busy, "isolation = \"shared\""),
+        ("alone", &quick, "isolation = \"own\""),
+    ];
+    for (name, file, isolation) in plugins {
+        text.push_str(&format!(
+            "[service.web.probe.{name}]\nplugin = \"{name}\"\nkind = \"readiness\"\nperiod = \"50ms\"\ntimeout = \"5s\"\n{}",
+            plugin_table(name, file, isolation)
+        ));
+    }
+    let plan = folder.write("hilum.toml", &text)?;
+    let mut init = Boot::hilum(&["up", "-c", &plan]).start()?;
+    init.line_from("ready")?;
+    let client = Client::new(&format!("unix:{}", folder.file("s")));
+    let shared = |document: &Value| sandboxes(document).into_iter().find(|(role, _)| role == "sandbox");
+    let document = client.wait_until("/status", "the shared worker is there", |document| shared(document).is_some())?;
+    let before = shared(&document);
+    let line = init.error_line_with("event=plugin-set-apart")?;
+    holds(format!("another one was set apart: {line}"), line.contains("plugin=busy"))?;
+    let answered = |document: &Value| -> Vec<u64> {
+        let probes = document.pointer("/services/0/probes").and_then(Value::as_array).cloned().unwrap_or_default();
+        probes.iter().filter_map(|probe| probe.get("answered").and_then(Value::as_u64)).collect()
+    };
+    let goes_on = || {
+        let first = answered(&client.get("/status")?.json()?);
+        client.wait_until("/status", "all probes are answered, again and again", |document| {
+            let now = answered(document);
+            now.len() == plugins.len() && now.iter().zip(&first).all(|(now, first)| *now > first + 3)
+        })
+    };
+    let roles = |document: &Value| {
+        let mut roles: Vec<String> = sandboxes(document).into_iter().map(|(role, _)| role).collect();
+        roles.sort();
+        roles
+    };
+    let document = goes_on()?;
+    same("workers", roles(&document), ["sandbox", "sandbox alone", "sandbox busy"].map(str::to_owned).to_vec())?;
+    same("the shared worker", shared(&document), before)?;
+    let used = document.pointer("/plugins/1/cpu_us").and_then(Value::as_u64);
+    holds(format!("its processor time is {used:?}"), used.is_some_and(|used| used > 50_000))?;
+
+    // It stays apart when its worker dies, and when all plugins are loaded anew.
+    for pid in init.children()? {
+        let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        if String::from_utf8_lossy(&words).contains("worker\0sandbox") {
+            hilum_sys::process::signal(hilum_sys::process::Target::Pid(pid), 9)?;
+        }
+    }
+    for _ in 0..3 {
+        init.error_line_with("event=worker-lost")?;
+    }
+    same("workers", roles(&goes_on()?), ["sandbox", "sandbox alone", "sandbox busy"].map(str::to_owned).to_vec())?;
+    init.signal(HUP)?;
+    for _ in plugins {
+        init.error_line_with("event=plugin-swapped")?;
+    }
+    client.wait_until("/status", "the old workers have gone", |document| sandboxes(document).len() == 3)?;
+    same("workers", roles(&goes_on()?), ["sandbox", "sandbox alone", "sandbox busy"].map(str::to_owned).to_vec())?;
+    same("run", run_of(&client)?, Some(1))?;
+    init.signal(TERM)?;
+    init.line_from("signal 15")?;
+    same("code", init.wait()?, 0)
+}
+
+#[test]
+fn a_plugin_that_cannot_be_set_apart_stays_with_the_others() -> Check {
+    let folder = Folder::new()?;
+    let busy = hostile(&folder, "busy", BUSY, "")?;
+    let quick = hostile(&folder, "quick", "(i32.const 128)", "")?;
+    // Loaded at once, and called when its file has gone.
+    let probe = |name: &str, file: &Path, delay: &str| {
+        format!(
+            "[service.web.probe.{name}]\nplugin = \"{name}\"\nkind = \"readiness\"\nperiod = \"50ms\"\ntimeout = \"5s\"\n\
+             initial-delay = \"{delay}\"\n{}",
+            plugin_table(name, file, "")
+        )
+    };
+    let text = format!(
+        "[status]\nlisten = [\"unix:{}\"]\n[service.web]\ncommand = [\"{}\", \"trap\", \"15:0\"]\n{}{}",
+        folder.file("s"),
+        fixture()?,
+        probe("busy", &busy, "2s"),
+        probe("quick", &quick, "0s"),
+    );
+    let plan = folder.write("hilum.toml", &text)?;
+    let mut init = Boot::hilum(&["up", "-c", &plan]).start()?;
+    init.line_from("ready")?;
+    let client = Client::new(&format!("unix:{}", folder.file("s")));
+    let ready = |document: &Value| document.pointer("/plugins/0/state") == Some(&"ready".into());
+    client.wait_until("/status", "it is loaded", ready)?;
+    std::fs::remove_file(&busy)?;
+    let line = init.error_line_with("event=plugin-not-set-apart")?;
+    holds(format!("neither which nor why: {line}"), line.contains("plugin=busy") && line.contains("busy.cwasm"))?;
+    let document = client.wait_until("/status", "it is called again and again", |document| {
+        let answered = document.pointer("/services/0/probes/0/answered").and_then(Value::as_u64);
+        answered.is_some_and(|answered| answered > 20)
+    })?;
+    same("its state", ready(&document), true)?;
+    same("workers", sandboxes(&document).len(), 1)?;
+    let tried = init.stderr().matches("event=plugin-not-set-apart").count();
+    same("times it was tried", tried, 1)?;
     init.signal(TERM)?;
     init.line_from("signal 15")?;
     same("code", init.wait()?, 0)

@@ -112,7 +112,7 @@ impl State {
         let waiting = Arc::clone(&self.kept.waiting);
         let done = self.pace.wait(async {
             permitted?;
-            match aside(&waiting, move || act(&reach)).await {
+            match aside(&waiting, &self.pace, move || act(&reach)).await {
                 Ok(done) => done.map_err(|error| failure(&error, &shown)),
                 Err(_) => Err(Error::TimedOut),
             }

@@ -8,6 +8,7 @@ use hilum_wire::Series;
 use tokio::sync::Semaphore;
 use tokio::task::JoinError;
 
+use crate::ticker::Pace;
 use crate::uplink::Uplink;
 
 /// Lookups, file operations and preparations of TLS of one plugin that may wait in threads at once. Doubled, one plugin whose file system hangs
@@ -54,17 +55,19 @@ impl Kept {
 }
 
 /// What `act` returns, which may take long or not come back, and so has a thread. It waits for room among those of the plugin, which `waiting`
-/// counts; given up, it holds its place until it has come back.
+/// counts; given up, it holds its place until it has come back. What it uses of the processor is the call's, whose `pace` this is.
 ///
 /// **Errors:** the worker ends.
 pub(crate) async fn aside<T: Send + 'static>(
     waiting: &Arc<Semaphore>,
+    pace: &Pace,
     act: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, JoinError> {
     // Nobody closes it, so there is a permit.
     let permit = Arc::clone(waiting).acquire_owned().await;
+    let pace = pace.clone();
     let acting = tokio::task::spawn_blocking(move || {
-        let done = act();
+        let done = pace.count_here(act);
         drop(permit);
         done
     });
@@ -79,20 +82,24 @@ impl fmt::Debug for Kept {
 
 #[cfg(test)]
 mod tests {
-    use super::{Arc, Semaphore, aside};
+    use super::{Arc, Pace, Semaphore, aside};
+    use crate::ticker::Ticker;
     use std::sync::mpsc;
     use std::task::{Context, Waker};
+    use std::time::Instant;
 
     #[test]
     fn what_was_given_up_holds_its_place_until_it_comes_back() -> std::io::Result<()> {
+        let ticker = Ticker::start(Vec::new())?;
+        let pace = &Pace::new(&ticker, Instant::now());
         crate::run(async {
             let waiting = Arc::new(Semaphore::new(1));
             let (go, gone) = mpsc::channel::<()>();
-            let mut stuck = Box::pin(aside(&waiting, move || gone.recv().is_err()));
+            let mut stuck = Box::pin(aside(&waiting, pace, move || gone.recv().is_err()));
             let mut unheard = Context::from_waker(Waker::noop());
             assert!(stuck.as_mut().poll(&mut unheard).is_pending());
             drop(stuck);
-            let mut next = Box::pin(aside(&waiting, || 7));
+            let mut next = Box::pin(aside(&waiting, pace, || 7));
             assert!(next.as_mut().poll(&mut unheard).is_pending());
             assert_eq!(waiting.available_permits(), 0);
             drop(go);

@@ -55,7 +55,7 @@ impl Host for State {
         let waiting = Arc::clone(&self.kept.waiting);
         let listed = self.pace.wait(async {
             permitted?;
-            aside(&waiting, list).await.unwrap_or(Err(Error::TimedOut))
+            aside(&waiting, &self.pace, list).await.unwrap_or(Err(Error::TimedOut))
         });
         Ok(listed.await.unwrap_or(Err(Error::TimedOut)))
     }

@@ -59,6 +59,31 @@ fn an_idle_worker_sleeps_for_good() {
 }
 
 #[test]
+fn the_processor_time_of_long_calls_is_told_while_they_go_on_and_that_of_others_is_not() {
+    let mut worker = Worker::start();
+    worker.load(Guest::checking(SPIN));
+    worker.load_bytes(1, &Guest::checking(ECHO).compiled(), &[]).unwrap();
+    worker.call(1, 0, "", 500);
+    let mut echoes = Duration::ZERO;
+    for id in 2..100 {
+        worker.call(id, 1, "", 10_000);
+        match worker.receive() {
+            FromSandbox::Answered { used_us, .. } => echoes += Duration::from_micros(used_us),
+            other => panic!("{other:?}"),
+        }
+    }
+    let rest = match worker.receive() {
+        FromSandbox::Answered { id: 1, used_us, .. } => Duration::from_micros(used_us),
+        other => panic!("{other:?}"),
+    };
+    let told: Duration = worker.used.iter().sum();
+    assert!(worker.used.iter().all(|used| *used >= Duration::from_millis(20)), "{:?}", worker.used);
+    // The spinning one has had most of a processor or, where all of them are busy, some of one.
+    assert!(told >= Duration::from_millis(40) && told + rest < Duration::from_millis(700), "{told:?} and {rest:?}");
+    assert!(echoes < Duration::from_millis(98), "{echoes:?}");
+}
+
+#[test]
 fn more_calls_than_the_limit_are_answered_at_once() {
     let mut worker = Worker::start();
     worker.load(Guest::checking(SPIN));

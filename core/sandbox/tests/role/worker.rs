@@ -31,6 +31,8 @@ pub(crate) struct Worker {
     child: Child,
     /// Log lines that came while something else was waited for.
     pub(crate) lines: Vec<(String, String)>,
+    /// Processor time that was told while calls went on.
+    pub(crate) used: Vec<Duration>,
 }
 
 pub(crate) fn program() -> PathBuf {
@@ -84,7 +86,7 @@ impl Worker {
         let reader = UnixStream::from(ours.as_fd().try_clone_to_owned().unwrap());
         reader.set_nonblocking(false).unwrap();
         reader.set_read_timeout(Some(PATIENCE)).unwrap();
-        Worker { channel: Some(ours), reader, child, lines: Vec::new() }
+        Worker { channel: Some(ours), reader, child, lines: Vec::new(), used: Vec::new() }
     }
 
     pub(crate) fn send(&self, message: &ToSandbox) {
@@ -117,11 +119,26 @@ impl Worker {
         if count == 0 { None } else { Some(decode(buffer.get(..count).unwrap()).unwrap()) }
     }
 
-    /// The next message that is not a log line.
+    /// The next message, should one come within `wait`.
+    pub(crate) fn next_within(&mut self, wait: Duration) -> Option<FromSandbox> {
+        let mut buffer = vec![0; MAX_FRAME];
+        self.reader.set_read_timeout(Some(wait)).unwrap();
+        let read = self.reader.read(&mut buffer);
+        self.reader.set_read_timeout(Some(PATIENCE)).unwrap();
+        match read {
+            Ok(0) => panic!("the worker has gone"),
+            Ok(count) => Some(decode(buffer.get(..count).unwrap()).unwrap()),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => None,
+            Err(error) => panic!("nothing from the worker: {error}"),
+        }
+    }
+
+    /// The next message that is neither a log line nor about processor time.
     pub(crate) fn receive(&mut self) -> FromSandbox {
         loop {
             match self.next() {
                 Some(FromSandbox::Log { level, message, .. }) => self.lines.push((level, message)),
+                Some(FromSandbox::Used { us, .. }) => self.used.push(Duration::from_micros(us)),
                 Some(message) => return message,
                 None => panic!("the worker has gone"),
             }
@@ -130,10 +147,7 @@ impl Worker {
 
     /// Whether nothing comes for `wait`.
     pub(crate) fn is_silent_for(&mut self, wait: Duration) -> bool {
-        self.reader.set_read_timeout(Some(wait)).unwrap();
-        let result = self.reader.read(&mut [0; 16]);
-        self.reader.set_read_timeout(Some(PATIENCE)).unwrap();
-        result.is_err_and(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
+        self.next_within(wait).is_none()
     }
 
     /// Has `bytes` loaded as plugin `plugin`, pinned.

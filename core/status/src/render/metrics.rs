@@ -84,6 +84,13 @@ pub(crate) fn everything(view: View<'_>, traffic: &Traffic, format: Format) -> S
     for plugin in &overview.plugins {
         page.sample(&[("plugin", &plugin.name)], plugin.denied);
     }
+    page.counter(
+        "hilum_plugin_cpu_seconds",
+        "Processor time of the plugin's calls, the host's work for them included.",
+    );
+    for plugin in &overview.plugins {
+        page.sample(&[("plugin", &plugin.name)], seconds(plugin.cpu_us.saturating_mul(1_000)));
+    }
     write_series(&mut page, view);
 
     let roles: BTreeSet<&str> = overview.workers.iter().map(|worker| worker.role.as_str()).collect();
@@ -311,6 +318,7 @@ mod tests {
             "hilum_probe_duration_seconds{service=\"web\",probe=\"http\",kind=\"readiness\"} 0.00125",
             "hilum_plugin_state{plugin=\"probe-http\",state=\"quarantined\"} 1",
             "hilum_plugin_denied_total{plugin=\"probe-http\"} 2",
+            "hilum_plugin_cpu_seconds_total{plugin=\"probe-http\"} 0.0045",
             "# TYPE hilum_plugin_metric_asked_total counter",
             "hilum_plugin_metric_asked_total{plugin=\"probe-http\",of=\"a\\\"b\"} 7",
             "hilum_plugin_metric_depth{plugin=\"probe-http\"} 0.5",

@@ -27,6 +27,7 @@ pub(super) fn snapshot() -> Snapshot {
             calls: 9,
             broken: 3,
             denied: 2,
+            cpu_us: 4_500,
             kinds: vec!["probe".into()],
         }],
         workers: vec![

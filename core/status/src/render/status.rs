@@ -38,6 +38,7 @@ pub(crate) fn document(view: View<'_>, traffic: &Traffic, now: u64) -> String {
                 json.key("calls").number(plugin.calls);
                 json.key("broken").number(plugin.broken);
                 json.key("denied").number(plugin.denied);
+                json.key("cpu_us").number(plugin.cpu_us);
                 json.key("kinds").array(&plugin.kinds, |json, kind| json.string(kind));
             });
         });

@@ -84,7 +84,7 @@ impl Worker {
         loop {
             match self.receive() {
                 FromSandbox::Answered { id: 1, answer, .. } => return answer,
-                FromSandbox::Log { .. } => {}
+                FromSandbox::Log { .. } | FromSandbox::Used { .. } => {}
                 other => panic!("{other:?}"),
             }
         }

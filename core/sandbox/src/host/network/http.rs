@@ -209,7 +209,7 @@ where
     let place = place(target)?;
     let stream = Stream::Tcp(dialer.dial(&place.host, place.port).await?);
     let stream = if place.tls {
-        let connector = tls::prepared(&dialer.waiting, peer.trust, peer.identity, Vec::new()).await?;
+        let connector = tls::prepared(&dialer.waiting, &dialer.pace, peer.trust, peer.identity, Vec::new()).await?;
         tls::agree(&connector, peer.name.as_deref().unwrap_or(&place.host), stream).await?
     } else {
         stream
@@ -219,7 +219,7 @@ where
     let handshake = http1::Builder::new().max_buf_size(MAX_HEAD).handshake(TokioIo::new(metered));
     let (mut sender, connection) = handshake.await.map_err(|error| failure(&error))?;
     let pace = dialer.pace.clone();
-    let turning = Turning(tokio::spawn(async move { pace.counted(connection).await }).abort_handle());
+    let turning = Turning(tokio::spawn(async move { pace.count_beside(connection).await }).abort_handle());
     let answer = sender.send_request(message).await.map_err(|error| failure(&error))?;
     left.store(usize::MAX, Ordering::Relaxed);
     Ok((answer, turning))

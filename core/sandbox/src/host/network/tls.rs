@@ -19,6 +19,7 @@ use super::{Connection, Error, Stream};
 use crate::bindings::host::tls::{Host, Identity, Options, Trust};
 use crate::host::{State, aside};
 use crate::text::clean;
+use crate::ticker::Pace;
 
 /// Where systems keep the certificates of the authorities they trust, all in one file; the first that is there is taken.
 pub(crate) const BUNDLES: [&str; 5] = [
@@ -190,11 +191,12 @@ pub(super) fn connector(
 /// What [`connector`] makes. It may take long: the system's file of certificates may hang, and a plugin's own may be many.
 pub(super) async fn prepared(
     waiting: &Arc<Semaphore>,
+    pace: &Pace,
     trust: Trust,
     identity: Option<Identity>,
     protocols: Vec<String>,
 ) -> Result<TlsConnector, Error> {
-    let made = aside(waiting, move || connector(&trust, identity.as_ref(), &protocols)).await;
+    let made = aside(waiting, pace, move || connector(&trust, identity.as_ref(), &protocols)).await;
     made.unwrap_or_else(|_| Err(Error::Other("cannot set up TLS: it was given up".to_owned())))
 }
 
@@ -216,12 +218,12 @@ impl Host for State {
         let Connection { stream } = self.table.delete(connection)?;
         self.open = self.open.saturating_sub(1);
         let Options { server_name, trust, identity, protocols } = options;
-        let waiting = Arc::clone(&self.kept.waiting);
+        let (waiting, pace) = (Arc::clone(&self.kept.waiting), self.pace.clone());
         self.open(async {
             if matches!(stream, Stream::Tls(_)) {
                 return Err(Error::Invalid("there is TLS on this connection already".to_owned()));
             }
-            let connector = prepared(&waiting, trust, identity, protocols).await?;
+            let connector = prepared(&waiting, &pace, trust, identity, protocols).await?;
             agree(&connector, &server_name, stream).await
         })
         .await
