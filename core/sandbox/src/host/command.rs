@@ -1,6 +1,7 @@
 //! `hilum:host/command`: commands of the plan, run by PID 1 and never by the worker.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use hilum_wire::Ending as Ended;
 
@@ -22,10 +23,11 @@ impl Host for State {
                 Error::Limit(format!("too many commands of this plugin run already; {name} was not started"))
             })
         };
-        let uplink = Arc::clone(&self.kept.uplink);
+        let kept = Arc::clone(&self.kept);
         let ran = self.pace.wait(async {
             let _permit = permit?;
-            Ok(uplink.run(&name).await)
+            tokio::time::sleep_until(kept.start(Instant::now()).into()).await;
+            Ok(kept.uplink.run(&name).await)
         });
         Ok(match ran.await {
             Ok(Ok(ran)) => match ran.ending {

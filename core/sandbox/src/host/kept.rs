@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use hilum_wire::Series;
 use tokio::sync::Semaphore;
@@ -18,6 +19,12 @@ const MAX_WAITING: usize = 4;
 /// Commands of one plugin that may run at once.
 const MAX_RUNNING: usize = 4;
 
+/// Commands of one plugin that may start in a row.
+const BURST: u32 = 50;
+
+/// How often one may start after that. Each costs PID 1 a process; doubled, one plugin has it spend a tenth of a processor on them.
+const EVERY: Duration = Duration::from_millis(20);
+
 /// What one plugin keeps.
 pub(crate) struct Kept {
     /// The way to whoever keeps it for longer than a worker's life.
@@ -26,6 +33,7 @@ pub(crate) struct Kept {
     pub(crate) waiting: Arc<Semaphore>,
     /// Commands that may run.
     pub(crate) running: Arc<Semaphore>,
+    starts: Mutex<Starts>,
     things: Mutex<Things>,
 }
 
@@ -45,12 +53,33 @@ impl Kept {
             uplink,
             waiting: Arc::new(Semaphore::new(MAX_WAITING)),
             running: Arc::new(Semaphore::new(MAX_RUNNING)),
+            starts: Mutex::default(),
             things: Mutex::new(Things { state, series: Vec::new() }),
         }
     }
 
+    /// When the next command may start. Each gets a moment of its own.
+    pub(crate) fn start(&self, now: Instant) -> Instant {
+        self.starts.lock().unwrap_or_else(PoisonError::into_inner).next(now)
+    }
+
     pub(crate) fn things(&self) -> MutexGuard<'_, Things> {
         self.things.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Moments to start commands at: [`BURST`] in a row, and then one [`EVERY`] so often.
+#[derive(Debug, Default)]
+struct Starts {
+    /// When all that were given would be over, were there no bursts.
+    over: Option<Instant>,
+}
+
+impl Starts {
+    fn next(&mut self, now: Instant) -> Instant {
+        let begins = self.over.map_or(now, |over| over.max(now));
+        self.over = Some(begins + EVERY);
+        begins.checked_sub(EVERY * (BURST - 1)).map_or(now, |start| start.max(now))
     }
 }
 
@@ -82,11 +111,22 @@ impl fmt::Debug for Kept {
 
 #[cfg(test)]
 mod tests {
-    use super::{Arc, Pace, Semaphore, aside};
+    use super::{Arc, BURST, EVERY, Instant, Pace, Semaphore, Starts, aside};
     use crate::ticker::Ticker;
     use std::sync::mpsc;
     use std::task::{Context, Waker};
-    use std::time::Instant;
+
+    #[test]
+    fn commands_start_in_a_burst_and_then_one_by_one() {
+        let (mut starts, now) = (Starts::default(), Instant::now());
+        assert!((0..BURST).all(|_| starts.next(now) == now));
+        assert_eq!(starts.next(now), now + EVERY);
+        assert_eq!(starts.next(now), now + 2 * EVERY);
+        // A while later there is room for a few again.
+        let later = now + 5 * EVERY;
+        assert!((0..3).all(|_| starts.next(later) == later));
+        assert_eq!(starts.next(later), later + EVERY);
+    }
 
     #[test]
     fn what_was_given_up_holds_its_place_until_it_comes_back() -> std::io::Result<()> {
