@@ -32,7 +32,7 @@ impl Guide {
 
     /// All commands but those of steps that this test cannot take: installing packages, and what needs hilum itself or containers.
     fn commands(&self) -> String {
-        let elsewhere = ["apt-get ", "hilum ", "docker ", "cp \"$(command -v hilum)\""];
+        let elsewhere = ["apt-get ", "curl ", "docker ", "cp \"$(command -v hilum)\""];
         let lines = self.0.iter().filter(|(language, ..)| language == "sh").flat_map(|(.., code)| code.lines());
         lines.filter(|line| !elsewhere.iter().any(|start| line.starts_with(start))).collect::<Vec<_>>().join("\n")
     }
@@ -66,9 +66,19 @@ fn free_port() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string()
 }
 
-/// Whether hilum would take the guide's plan.
-fn is_a_plan(text: &str) {
-    hilum_config::load(text, Path::new("/hilum.toml"), &|_| None).unwrap();
+/// Whether what the guide has led to makes an image without a single library, with `service` in it.
+fn makes_an_image(guide: &Guide, folder: &Path, service: &str) {
+    hilum_config::load(guide.file("hilum.toml"), Path::new("/hilum.toml"), &|_| None).unwrap();
+    // Everything the image copies is there, but for hilum.
+    for file in
+        guide.file("Dockerfile").lines().filter_map(|line| line.strip_prefix("COPY ")).flat_map(str::split_whitespace)
+    {
+        let made = ["hilum", "hilum.toml"].contains(&file) || file.starts_with('/') || folder.join(file).is_file();
+        assert!(made, "{file}");
+    }
+    let headers = Command::new("readelf").args(["--program-headers", service]).current_dir(folder).output().unwrap();
+    let headers = String::from_utf8_lossy(&headers.stdout).into_owned();
+    assert!(headers.contains("LOAD") && !headers.contains("INTERP"), "{headers}");
 }
 
 #[test]
@@ -82,13 +92,13 @@ fn the_guide_leads_to_a_probe_in_rust() {
     let crate_folder = folder.join("probe-lines");
     assert_eq!(fs::read_to_string(crate_folder.join("settings.json")).unwrap(), guide.file("settings.json"));
     assert!(fs::read_to_string(crate_folder.join("src/lib.rs")).unwrap().starts_with(guide.file("src/lib.rs")));
-    fs::write(crate_folder.join("queue.py"), guide.file("queue.py").replace("7000", &port)).unwrap();
+    fs::write(crate_folder.join("queue.rs"), guide.file("queue.rs").replace("7000", &port)).unwrap();
     let said = follow(rest, &crate_folder);
     assert!(said.contains("test result: ok. 2 passed"), "{said}");
     assert!(said.contains("imports    hilum:host/tcp@0.1.0") && said.contains("\npass ("), "{said}");
     let component = fs::read(crate_folder.join("probe-lines.wasm")).unwrap();
     assert!(!component.windows(5).any(|part| part == b"wasi:") && component.len() < 100_000, "{}", component.len());
-    is_a_plan(guide.file("hilum.toml"));
+    makes_an_image(&guide, &crate_folder, "queue");
 
     // The same crate elsewhere gives the same bytes.
     let other = empty("rust-again");
@@ -107,16 +117,5 @@ fn the_guide_leads_to_a_probe_in_c_for_a_container_from_scratch() {
     fs::write(sources.join("pong.c"), guide.file("pong.c").replace("7001", &port)).unwrap();
     let said = follow(rest, &sources);
     assert!(said.starts_with("ok\n") && said.contains("\npass ("), "{said}");
-    is_a_plan(guide.file("hilum.toml"));
-    // Everything the image copies is there, but for hilum.
-    for file in
-        guide.file("Dockerfile").lines().filter_map(|line| line.strip_prefix("COPY ")).flat_map(str::split_whitespace)
-    {
-        let made = ["hilum", "hilum.toml"].contains(&file) || file.starts_with('/') || sources.join(file).is_file();
-        assert!(made, "{file}");
-    }
-    // What runs in an image without a single library.
-    let headers = Command::new("readelf").args(["--program-headers", "pong"]).current_dir(&sources).output().unwrap();
-    let headers = String::from_utf8_lossy(&headers.stdout).into_owned();
-    assert!(headers.contains("LOAD") && !headers.contains("INTERP"), "{headers}");
+    makes_an_image(&guide, &sources, "pong");
 }

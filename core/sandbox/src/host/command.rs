@@ -1,7 +1,6 @@
 //! `hilum:host/command`: commands of the plan, run by PID 1 and never by the worker.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use hilum_wire::Ending as Ended;
 
@@ -18,16 +17,19 @@ impl Host for State {
             self.deny(&why);
             Err(Error::Denied(why))
         } else {
+            let limit = |why: &str| Error::Limit(format!("{why}; {name} was not started"));
             let permit = Arc::clone(&self.kept.running).try_acquire_owned();
-            permit.map_err(|_| {
-                Error::Limit(format!("too many commands of this plugin run already; {name} was not started"))
+            permit.map_err(|_| limit("too many commands of this plugin run already")).and_then(|permit| {
+                let turn = self.kept.turn(self.pace.left());
+                let turn = turn.ok_or_else(|| limit("too many commands of this plugin are to start before it"))?;
+                Ok((permit, turn))
             })
         };
-        let kept = Arc::clone(&self.kept);
+        let uplink = Arc::clone(&self.kept.uplink);
         let ran = self.pace.wait(async {
-            let _permit = permit?;
-            tokio::time::sleep_until(kept.start(Instant::now()).into()).await;
-            Ok(kept.uplink.run(&name).await)
+            let (_permit, turn) = permit?;
+            tokio::time::sleep(turn).await;
+            Ok(uplink.run(&name).await)
         });
         Ok(match ran.await {
             Ok(Ok(ran)) => match ran.ending {

@@ -58,9 +58,11 @@ impl Kept {
         }
     }
 
-    /// When the next command may start. Each gets a moment of its own.
-    pub(crate) fn start(&self, now: Instant) -> Instant {
-        self.starts.lock().unwrap_or_else(PoisonError::into_inner).next(now)
+    /// How long the next command has to wait until it may start; none if that is longer than it can.
+    pub(crate) fn turn(&self, longest: Duration) -> Option<Duration> {
+        let now = Instant::now();
+        let start = self.starts.lock().unwrap_or_else(PoisonError::into_inner).next(now, now + longest);
+        start.map(|start| start - now)
     }
 
     pub(crate) fn things(&self) -> MutexGuard<'_, Things> {
@@ -76,10 +78,15 @@ struct Starts {
 }
 
 impl Starts {
-    fn next(&mut self, now: Instant) -> Instant {
+    /// The next one, unless it is later than `latest`.
+    fn next(&mut self, now: Instant, latest: Instant) -> Option<Instant> {
         let begins = self.over.map_or(now, |over| over.max(now));
+        let start = begins.checked_sub(EVERY * (BURST - 1)).map_or(now, |start| start.max(now));
+        if start > latest {
+            return None;
+        }
         self.over = Some(begins + EVERY);
-        begins.checked_sub(EVERY * (BURST - 1)).map_or(now, |start| start.max(now))
+        Some(start)
     }
 }
 
@@ -111,7 +118,7 @@ impl fmt::Debug for Kept {
 
 #[cfg(test)]
 mod tests {
-    use super::{Arc, BURST, EVERY, Instant, Pace, Semaphore, Starts, aside};
+    use super::{Arc, BURST, Duration, EVERY, Instant, Pace, Semaphore, Starts, aside};
     use crate::ticker::Ticker;
     use std::sync::mpsc;
     use std::task::{Context, Waker};
@@ -119,13 +126,16 @@ mod tests {
     #[test]
     fn commands_start_in_a_burst_and_then_one_by_one() {
         let (mut starts, now) = (Starts::default(), Instant::now());
-        assert!((0..BURST).all(|_| starts.next(now) == now));
-        assert_eq!(starts.next(now), now + EVERY);
-        assert_eq!(starts.next(now), now + 2 * EVERY);
+        let mut next = |now: Instant, longest: Duration| starts.next(now, now + longest);
+        assert!((0..BURST).all(|_| next(now, Duration::ZERO) == Some(now)));
+        assert_eq!(next(now, EVERY), Some(now + EVERY));
+        // Whoever cannot wait so long takes nobody's turn.
+        assert_eq!(next(now, EVERY), None);
+        assert_eq!(next(now, EVERY * 2), Some(now + EVERY * 2));
         // A while later there is room for a few again.
         let later = now + 5 * EVERY;
-        assert!((0..3).all(|_| starts.next(later) == later));
-        assert_eq!(starts.next(later), later + EVERY);
+        assert!((0..3).all(|_| next(later, Duration::ZERO) == Some(later)));
+        assert_eq!(next(later, EVERY), Some(later + EVERY));
     }
 
     #[test]

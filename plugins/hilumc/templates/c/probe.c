@@ -140,6 +140,9 @@ static void ask(hilum_host_connection_borrow_connection_t connection, exports_hi
         ret->tag = EXPORTS_HILUM_PROBE_PROBE_OUTCOME_PASS;
         return;
     }
+    while (length > 0 && (answer[length - 1] == '\r' || answer[length - 1] == '\n')) {
+        length--;
+    }
     /* What came over the wire goes into a text only as characters that can be shown. */
     for (size_t i = 0; i < length; i++) {
         if (answer[i] < ' ' || answer[i] > '~') {

@@ -140,7 +140,7 @@ int main(void) {
     service(-1, "+PO", "NG\r\n");
     expect("an answer in pieces passes", PASS, "");
     service(-1, "-NOAUTH\x1b\r\n", NULL);
-    expect("another answer fails and is shown", FAIL, "\"-NOAUTH???\", not +PONG");
+    expect("another answer fails and is shown", FAIL, "\"-NOAUTH?\", not +PONG");
     service(-1, "", NULL);
     expect("an end without an answer fails", FAIL, "\"\", not +PONG");
     service(-1, NULL, NULL);
