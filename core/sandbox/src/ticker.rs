@@ -308,6 +308,13 @@ impl Pace {
         slice.spent
     }
 
+    /// Goes to the slow lane, for what takes long and cannot be interrupted.
+    #[cfg(feature = "full")]
+    pub(crate) async fn give_way(&self) {
+        self.lock().spent = true;
+        tokio::task::yield_now().await;
+    }
+
     /// Processor time that was used since this returned some last, once it is `least` or more.
     ///
     /// **Order:** as for [`is_up`](Pace::is_up).

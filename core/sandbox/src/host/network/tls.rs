@@ -33,6 +33,9 @@ pub(crate) const BUNDLES: [&str; 5] = [
 /// Certificates and keys one call may bring. Each is checked and kept while the connection is made.
 const MAX_CERTIFICATES: usize = 256;
 
+/// Text of certificates that is read beside quick calls; more takes a tick. **Units:** bytes.
+const LONG: usize = 32 * 1024;
+
 /// Protocols one call may offer. With the longest names they fill a sixteenth of what a handshake can say.
 const MAX_PROTOCOLS: usize = 16;
 
@@ -129,11 +132,22 @@ impl ServerCertVerifier for Anybody {
     }
 }
 
-/// What agrees on TLS as asked for. Reads files and checks certificates: for a thread that may wait.
+/// The authorities in text.
+fn authorities(pem: &str) -> Result<Arc<RootCertStore>, Error> {
+    let mut store = RootCertStore::empty();
+    for certificate in certificates(pem, "the authorities' certificates")? {
+        store
+            .add(certificate)
+            .map_err(|error| Error::Invalid(format!("cannot use an authority's certificate: {error}")))?;
+    }
+    Ok(Arc::new(store))
+}
+
+/// What agrees on TLS as asked for, with peers that `roots` vouch for, or with none with anybody.
 ///
-/// **Errors:** `invalid`, `unsupported`.
-pub(super) fn connector(
-    trust: &Trust,
+/// **Errors:** `invalid`.
+fn connector(
+    roots: Option<Arc<RootCertStore>>,
     identity: Option<&Identity>,
     protocols: &[String],
 ) -> Result<TlsConnector, Error> {
@@ -148,19 +162,6 @@ pub(super) fn connector(
     }
     let provider = Arc::new(ring::default_provider());
     let failed = |error: rustls::Error| Error::Other(format!("cannot set up TLS: {error}"));
-    let roots = match trust {
-        Trust::System => Some(system()?),
-        Trust::Authorities(pem) => {
-            let mut store = RootCertStore::empty();
-            for certificate in certificates(pem, "the authorities' certificates")? {
-                store
-                    .add(certificate)
-                    .map_err(|error| Error::Invalid(format!("cannot use an authority's certificate: {error}")))?;
-            }
-            Some(Arc::new(store))
-        }
-        Trust::Anybody => None,
-    };
     let verifier: Arc<dyn ServerCertVerifier> = match roots {
         Some(roots) => WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
             .build()
@@ -188,7 +189,10 @@ pub(super) fn connector(
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-/// What [`connector`] makes. It may take long: the system's file of certificates may hang, and a plugin's own may be many.
+/// What agrees on TLS as asked for. The system's file of certificates may hang, and so is read in a thread beside; a plugin's own certificates may be
+/// many, and are read in the slow lane then.
+///
+/// **Errors:** `invalid`, `unsupported`.
 pub(super) async fn prepared(
     waiting: &Arc<Semaphore>,
     pace: &Pace,
@@ -196,8 +200,20 @@ pub(super) async fn prepared(
     identity: Option<Identity>,
     protocols: Vec<String>,
 ) -> Result<TlsConnector, Error> {
-    let made = aside(waiting, pace, move || connector(&trust, identity.as_ref(), &protocols)).await;
-    made.unwrap_or_else(|_| Err(Error::Other("cannot set up TLS: it was given up".to_owned())))
+    let ours = identity.as_ref().map_or(0, |identity| identity.certificates.len());
+    let text = if let Trust::Authorities(pem) = &trust { pem.len() } else { 0 };
+    if ours.saturating_add(text) > LONG {
+        pace.give_way().await;
+    }
+    let roots = match trust {
+        Trust::System => {
+            let known = aside(waiting, pace, system).await;
+            Some(known.unwrap_or_else(|_| Err(Error::Other("cannot set up TLS: it was given up".to_owned())))?)
+        }
+        Trust::Authorities(pem) => Some(authorities(&pem)?),
+        Trust::Anybody => None,
+    };
+    connector(roots, identity.as_ref(), &protocols)
 }
 
 /// `stream` with TLS on it.
@@ -241,11 +257,11 @@ impl Host for State {
 
 #[cfg(test)]
 mod tests {
-    use super::{Error, MAX_PROTOCOL, MAX_PROTOCOLS, Trust, connector};
+    use super::{Error, MAX_PROTOCOL, MAX_PROTOCOLS, connector};
 
     #[test]
     fn protocols_that_a_handshake_cannot_say_are_invalid() {
-        let offered = |names: &[String]| connector(&Trust::Anybody, None, names);
+        let offered = |names: &[String]| connector(None, None, names);
         assert!(offered(&["h2".to_owned(), "a".repeat(MAX_PROTOCOL)]).is_ok());
         assert!(offered(&vec!["h2".to_owned(); MAX_PROTOCOLS]).is_ok());
         for wrong in [vec![String::new()], vec!["a".repeat(MAX_PROTOCOL + 1)], vec!["h2".to_owned(); MAX_PROTOCOLS + 1]]
