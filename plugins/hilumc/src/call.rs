@@ -144,7 +144,7 @@ pub(crate) fn call(file: &Path, terms: &Terms) -> Result<(String, u8), Failure> 
     let why = if why.is_empty() { why } else { format!(": {why}") };
     let calls = u32::try_from(times.len()).unwrap_or(u32::MAX).max(1);
     let used = lock(&terminal.used).as_secs_f64() * 1000.0 / f64::from(calls);
-    let mut report = format!("{word}{why} ({}; {used:.3} ms of the processor each)\n", spread(times));
+    let mut report = format!("{word}{why} ({}; {used:.3} ms of a processor a call)\n", spread(times));
     if denied > 0 {
         let _ = writeln!(report, "denied {denied} times; the lines above say what to grant");
     }

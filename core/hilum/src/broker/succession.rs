@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use hilum_config::Isolation;
+use hilum_wire::PluginState;
 
 use super::{Broker, Context, Slot, Stage, kill};
 use crate::log::{Level, pair};
@@ -47,7 +48,8 @@ impl Broker {
         let shared = self.slots.get(place).is_some_and(|slot| slot.role == Role::Sandbox(None));
         let others = self.plugins.iter().filter(|plugin| plugin.slot == place).count() > 1;
         let changing = self.slots.iter().any(|slot| slot.succeeds(place));
-        if plan.isolation == Isolation::Auto && shared && others && !changing && !state.stays && state.loaded {
+        let may = plan.isolation == Isolation::Auto && state.state == PluginState::Ready && !state.stays;
+        if may && shared && others && !changing {
             self.start_successor(place, Role::Sandbox(Some(plugin)), cx);
         }
     }
