@@ -120,8 +120,8 @@ struct Plugin {
     loaded: bool,
     /// What its long calls use of a processor.
     meter: Meter,
-    /// It could not be set apart, and stays with the others until a reload.
-    stays: bool,
+    /// It could not be set apart, and stays with the others until then or a reload.
+    stays_until: Option<Tick>,
     calls: u64,
     /// Processor time of all its calls.
     used: Span,
@@ -205,7 +205,7 @@ impl Broker {
                 free_at: None,
                 loaded: false,
                 meter: Meter::default(),
-                stays: false,
+                stays_until: None,
                 calls: 0,
                 used: Span::ZERO,
                 broken: 0,

@@ -8,17 +8,21 @@
 use std::collections::BTreeMap;
 
 use hilum_config::Isolation;
+use hilum_engine::Span;
 use hilum_wire::PluginState;
 
 use super::{Broker, Context, Slot, Stage, kill};
 use crate::log::{Level, pair};
 use crate::worker::Role;
 
+/// How long a plugin that could not be set apart stays with the others. **Units:** nanoseconds.
+const AGAIN: Span = Span::from_secs(60);
+
 impl Broker {
     /// Loads all plugins anew, from the files as they are now. Those whose new file cannot be used keep the old one.
     pub(crate) fn reload(&mut self, cx: &mut Context<'_>) {
         for plugin in &mut self.plugins {
-            plugin.stays = false;
+            plugin.stays_until = None;
         }
         for place in 0..self.slots.len() {
             let serves = |slot: &Slot| slot.stage == Stage::Serving && slot.role != Role::Status;
@@ -48,8 +52,9 @@ impl Broker {
         let shared = self.slots.get(place).is_some_and(|slot| slot.role == Role::Sandbox(None));
         let others = self.plugins.iter().filter(|plugin| plugin.slot == place).count() > 1;
         let changing = self.slots.iter().any(|slot| slot.succeeds(place));
-        let may = plan.isolation == Isolation::Auto && state.state == PluginState::Ready && !state.stays;
-        if may && shared && others && !changing {
+        let may = plan.isolation == Isolation::Auto && state.state == PluginState::Ready;
+        let stays = state.stays_until.is_some_and(|until| until > cx.now);
+        if may && !stays && shared && others && !changing {
             self.start_successor(place, Role::Sandbox(Some(plugin)), cx);
         }
     }
@@ -140,7 +145,7 @@ impl Broker {
         match role {
             Some(Role::Sandbox(Some(plugin))) if role != old_role => {
                 if let Some(state) = self.plugins.get_mut(usize::from(plugin)) {
-                    state.stays = true;
+                    state.stays_until = Some(cx.now.after(AGAIN));
                 }
                 pair(&mut pairs, "event", "plugin-not-set-apart");
                 pair(&mut pairs, "plugin", cx.plugin_name(plugin));

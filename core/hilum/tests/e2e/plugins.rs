@@ -256,80 +256,139 @@ fn sandboxes(document: &Value) -> Vec<(String, u64)> {
     told.collect()
 }
 
+/// A service with one probe of each of several plugins.
+struct Crowd {
+    init: Init,
+    client: Client,
+    size: usize,
+    _folder: Folder,
+}
+
+impl Crowd {
+    /// `quick`; `busy`, which needs much of a processor; `stays`, which does too and may not be set apart; and `alone`.
+    fn start() -> Result<Crowd, Failure> {
+        let folder = Folder::new()?;
+        let busy = hostile(&folder, "busy", BUSY, "")?;
+        let quick = hostile(&folder, "quick", "(i32.const 128)", "")?;
+        let mut text = format!(
+            "[status]\nlisten = [\"unix:{}\"]\n[service.web]\ncommand = [\"{}\", \"trap\", \"15:0\"]\n",
+            folder.file("s"),
+            fixture()?
+        );
+        let plugins = [
+            ("quick", &quick, ""),
+            ("busy", &busy, ""),
+            ("stays", &busy, "isolation = \"shared\""),
+            ("alone", &quick, "isolation = \"own\""),
+        ];
+        for (name, file, isolation) in plugins {
+            text.push_str(&format!(
+                "[service.web.probe.{name}]\nplugin = \"{name}\"\nkind = \"readiness\"\nperiod = \"50ms\"\ntimeout = \"5s\"\n{}",
+                plugin_table(name, file, isolation)
+            ));
+        }
+        let plan = folder.write("hilum.toml", &text)?;
+        let mut init = Boot::hilum(&["up", "-c", &plan]).start()?;
+        init.line_from("ready")?;
+        let client = Client::new(&format!("unix:{}", folder.file("s")));
+        Ok(Crowd { init, client, size: plugins.len(), _folder: folder })
+    }
+
+    /// Waits until each probe has been answered `times` more. What the status page said then.
+    fn goes_on(&self, times: u64) -> Result<Value, Failure> {
+        let answered = |document: &Value| -> Vec<u64> {
+            let probes = document.pointer("/services/0/probes").and_then(Value::as_array).cloned().unwrap_or_default();
+            probes.iter().filter_map(|probe| probe.get("answered").and_then(Value::as_u64)).collect()
+        };
+        let first = answered(&self.client.get("/status")?.json()?);
+        self.client.wait_until("/status", "all probes are answered, again and again", |document| {
+            let now = answered(document);
+            now.len() == self.size && now.iter().zip(&first).all(|(now, first)| *now >= first + times)
+        })
+    }
+
+    /// Waits until there is one worker that is shared, one of the plugin that is alone, and one of the one that was set apart.
+    fn is_settled(&self) -> Check {
+        self.client.wait_until("/status", "three workers are left", |document| {
+            let mut roles: Vec<String> = sandboxes(document).into_iter().map(|(role, _)| role).collect();
+            roles.sort();
+            roles == ["sandbox", "sandbox alone", "sandbox busy"]
+        })?;
+        Ok(())
+    }
+
+    /// The processes of the workers for plugins, in our eyes.
+    fn workers(&mut self) -> Result<Vec<i32>, Failure> {
+        let is = |pid: &i32| {
+            let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&words).contains("worker\0sandbox")
+        };
+        Ok(self.init.children()?.into_iter().filter(is).collect())
+    }
+
+    fn end(mut self) -> Check {
+        same("run", run_of(&self.client)?, Some(1))?;
+        self.init.signal(TERM)?;
+        self.init.line_from("signal 15")?;
+        same("code", self.init.wait()?, 0)
+    }
+}
+
 #[test]
 fn a_plugin_that_needs_much_of_a_processor_is_set_apart_from_the_others() -> Check {
-    let folder = Folder::new()?;
-    let busy = hostile(&folder, "busy", BUSY, "")?;
-    let quick = hostile(&folder, "quick", "(i32.const 128)", "")?;
-    let mut text = format!(
-        "[status]\nlisten = [\"unix:{}\"]\n[service.web]\ncommand = [\"{}\", \"trap\", \"15:0\"]\n",
-        folder.file("s"),
-        fixture()?
-    );
-    let plugins = [
-        ("quick", &quick, ""),
-        ("busy", &busy, ""),
-        ("stays", &busy, "isolation = \"shared\""),
-        ("alone", &quick, "isolation = \"own\""),
-    ];
-    for (name, file, isolation) in plugins {
-        text.push_str(&format!(
-            "[service.web.probe.{name}]\nplugin = \"{name}\"\nkind = \"readiness\"\nperiod = \"50ms\"\ntimeout = \"5s\"\n{}",
-            plugin_table(name, file, isolation)
-        ));
-    }
-    let plan = folder.write("hilum.toml", &text)?;
-    let mut init = Boot::hilum(&["up", "-c", &plan]).start()?;
-    init.line_from("ready")?;
-    let client = Client::new(&format!("unix:{}", folder.file("s")));
+    let mut crowd = Crowd::start()?;
     let shared = |document: &Value| sandboxes(document).into_iter().find(|(role, _)| role == "sandbox");
-    let document = client.wait_until("/status", "the shared worker is there", |document| shared(document).is_some())?;
-    let before = shared(&document);
-    let line = init.error_line_with("event=plugin-set-apart")?;
+    let there = |document: &Value| shared(document).is_some();
+    let before = shared(&crowd.client.wait_until("/status", "the shared worker is there", there)?);
+    let line = crowd.init.error_line_with("event=plugin-set-apart")?;
     holds(format!("another one was set apart: {line}"), line.contains("plugin=busy"))?;
-    let answered = |document: &Value| -> Vec<u64> {
-        let probes = document.pointer("/services/0/probes").and_then(Value::as_array).cloned().unwrap_or_default();
-        probes.iter().filter_map(|probe| probe.get("answered").and_then(Value::as_u64)).collect()
-    };
-    let goes_on = || {
-        let first = answered(&client.get("/status")?.json()?);
-        client.wait_until("/status", "all probes are answered, again and again", |document| {
-            let now = answered(document);
-            now.len() == plugins.len() && now.iter().zip(&first).all(|(now, first)| *now > first + 3)
-        })
-    };
-    let roles = |document: &Value| {
-        let mut roles: Vec<String> = sandboxes(document).into_iter().map(|(role, _)| role).collect();
-        roles.sort();
-        roles
-    };
-    let document = goes_on()?;
-    same("workers", roles(&document), ["sandbox", "sandbox alone", "sandbox busy"].map(str::to_owned).to_vec())?;
+    let document = crowd.goes_on(4)?;
+    crowd.is_settled()?;
     same("the shared worker", shared(&document), before)?;
     let used = document.pointer("/plugins/1/cpu_us").and_then(Value::as_u64);
     holds(format!("its processor time is {used:?}"), used.is_some_and(|used| used > 50_000))?;
 
     // It stays apart when its worker dies, and when all plugins are loaded anew.
-    for pid in init.children()? {
-        let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        if String::from_utf8_lossy(&words).contains("worker\0sandbox") {
-            hilum_sys::process::signal(hilum_sys::process::Target::Pid(pid), 9)?;
-        }
+    for pid in crowd.workers()? {
+        hilum_sys::process::signal(hilum_sys::process::Target::Pid(pid), 9)?;
     }
     for _ in 0..3 {
-        init.error_line_with("event=worker-lost")?;
+        crowd.init.error_line_with("event=worker-lost")?;
     }
-    same("workers", roles(&goes_on()?), ["sandbox", "sandbox alone", "sandbox busy"].map(str::to_owned).to_vec())?;
-    init.signal(HUP)?;
-    for _ in plugins {
-        init.error_line_with("event=plugin-swapped")?;
+    crowd.goes_on(4)?;
+    crowd.is_settled()?;
+    crowd.init.signal(HUP)?;
+    for _ in 0..crowd.size {
+        crowd.init.error_line_with("event=plugin-swapped")?;
     }
-    client.wait_until("/status", "the old workers have gone", |document| sandboxes(document).len() == 3)?;
-    same("workers", roles(&goes_on()?), ["sandbox", "sandbox alone", "sandbox busy"].map(str::to_owned).to_vec())?;
-    same("run", run_of(&client)?, Some(1))?;
-    init.signal(TERM)?;
-    init.line_from("signal 15")?;
-    same("code", init.wait()?, 0)
+    crowd.goes_on(4)?;
+    crowd.is_settled()?;
+    crowd.end()
+}
+
+#[test]
+fn workers_die_and_are_replaced_in_any_order_while_a_plugin_is_set_apart() -> Check {
+    let mut crowd = Crowd::start()?;
+    let mut chance: u32 = 0x9e37_79b9;
+    for _ in 0..60 {
+        chance ^= chance << 13;
+        chance ^= chance >> 17;
+        chance ^= chance << 5;
+        let workers = crowd.workers()?;
+        let place = usize::try_from(chance >> 8)? % (workers.len() + 1);
+        match workers.get(place) {
+            // It may have gone meanwhile, as old ones do.
+            Some(pid) => drop(hilum_sys::process::signal(hilum_sys::process::Target::Pid(*pid), 9)),
+            None => crowd.init.signal(HUP)?,
+        }
+        // Else a plugin whose worker dies thrice in its calls is switched off, as it should be.
+        crowd.goes_on(u64::from(chance % 3))?;
+    }
+    // One whose own worker died on its way stays with the others for a while, or until this.
+    crowd.init.signal(HUP)?;
+    crowd.goes_on(4)?;
+    crowd.is_settled()?;
+    crowd.end()
 }
 
 #[test]
