@@ -7,7 +7,7 @@
  *
  *   send FRAME                                  sends a frame: sent NS
  *   load FILE FRAME                             the same with FILE's descriptor: sent NS
- *   next                                        waits for a frame that is no log line: frame NS FRAME
+ *   next                                        waits for a frame that is neither a log line nor about processor time: frame NS FRAME
  *   calls COUNT DEPTH GAP WANT BEFORE AFTER     makes COUNT calls, at most DEPTH at once and at least GAP ns apart; a call is BEFORE, a
  *                                               number and AFTER, its answer holds WANT: calls NS TOOK…
  *
@@ -134,7 +134,7 @@ static void send_one(const char *bytes, int file) {
     printf("sent %llu\n", sent);
 }
 
-/* Receives a frame that is no log line into `frame`; false when there is none. */
+/* Receives a frame that is neither a log line nor about processor time into `frame`; false when there is none. */
 static int try_receive(void) {
     for (;;) {
         ssize_t length = recv(channel, frame, MAX_FRAME, MSG_DONTWAIT);
@@ -142,7 +142,7 @@ static int try_receive(void) {
         if (length < 0 && errno != EAGAIN && errno != EINTR) fail("cannot hear the worker: %s", why());
         if (length < 0) return 0;
         frame[length] = 0;
-        if (strncmp(frame, "{\"log\":", 7) != 0) return 1;
+        if (strncmp(frame, "{\"log\":", 7) != 0 && strncmp(frame, "{\"used\":", 8) != 0) return 1;
     }
 }
 

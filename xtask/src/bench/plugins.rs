@@ -249,7 +249,13 @@ fn latencies(bench: &Bench, guests: &[Guest], servers: &Servers, spawned: &Spawn
     process::say(&format!("bench: calls one by one, {} rounds of {ROW}", bench.rounds));
     let mut worker = worker_with(bench, guests)?;
     let mut taken = vec![Samples::default(); guests.len()];
+    // What of a call is the way to the worker and back: one of a plugin that is not there.
+    let mut way = Samples::default();
     for round in 0..WARM_UP + bench.rounds {
+        let calls = worker.calls(u16::MAX, "{}", "is not loaded", Series { count: ROW, depth: 1, gap: 0 })?;
+        if round >= WARM_UP {
+            calls.each.into_iter().for_each(|call| way.push(call));
+        }
         for ((index, guest), samples) in (0..).zip(guests).zip(&mut taken).filter(|((_, guest), _)| guest.file.is_ok())
         {
             let (settings, want) = servers.question(guest.plugin);
@@ -261,8 +267,10 @@ fn latencies(bench: &Bench, guests: &[Guest], servers: &Servers, spawned: &Spawn
     }
     let worst = |samples: &Samples| samples.p99().map_or_else(Samples::default, Samples::exactly);
     let mut rows = spawned_rows(spawned, SPAWNED.len(), |(wall, _)| wall.clone());
+    rows.push(Row::named("to the worker and back", Role::Hilum, way.clone()).noted("a plugin that is not there"));
     rows.extend(guests.iter().zip(&taken).map(|(guest, samples)| row(guest, samples)));
     let mut last = spawned_rows(spawned, SPAWNED.len(), |(wall, _)| worst(wall));
+    last.push(Row::named("to the worker and back", Role::Hilum, worst(&way)));
     last.extend(guests.iter().zip(&taken).map(|(guest, samples)| row(guest, &worst(samples))));
     let goal = Goal::RowAtMost { who: "echo, native", most: 50.0 };
     Ok(vec![
