@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hilum_wire::{Answer, Ask, Problem, Subject};
+use tokio::sync::oneshot;
 use wasmtime::component::{Instance, ResourceTable};
 use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
 
@@ -251,24 +252,24 @@ async fn run(plugin: &Arc<Plugin>, question: Question, terms: Terms) -> Ran {
     let deadline = Instant::now() + terms.timeout;
     let margin = (terms.timeout / 10).clamp(Duration::from_millis(2), Duration::from_millis(100));
     let pace = Pace::new(&plugin.host.ticker, deadline.checked_sub(margin).unwrap_or(deadline));
-    let (plugin_of_call, pace_of_call) = (Arc::clone(plugin), pace.clone());
-    let call = async move {
-        let call = plugin_of_call.call(question, terms, pace_of_call.clone(), deadline);
-        pace_of_call.count(call).await
+    let (called, turns) = (Arc::clone(plugin), pace.clone());
+    let call = |answer| async move {
+        let call = called.call(question, terms, turns.clone(), deadline, answer);
+        turns.count(call).await;
     };
-    let (replied, denied) = plugin.host.lane.run(&pace, &plugin.slow, call).await;
-    Ran { replied, denied, used: pace.used(Duration::ZERO).unwrap_or_default() }
+    plugin.host.lane.run(&pace, &plugin.slow, call).await
 }
 
 impl Plugin {
-    /// One call, from its store to its end. Owns all it needs, for it may move to another thread.
+    /// One call, from its store to its answer. Owns all it needs, for it may move to another thread.
     async fn call(
         self: Arc<Plugin>,
         question: Question,
         terms: Terms,
         pace: Pace,
         deadline: Instant,
-    ) -> (Result<Reply, Broken>, u32) {
+        answer: oneshot::Sender<Ran>,
+    ) {
         pace.set_running(true);
         let mut store = Store::new(
             self.pre.engine(),
@@ -313,7 +314,7 @@ impl Plugin {
             let instance = self.pre.instantiate_async(&mut store).await?;
             put(&self, question, &instance, &mut store).await
         });
-        let answered = match asked.await {
+        let replied = match asked.await {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(error)) => Err(explain(&error, terms.timeout)),
             Err(_) if pace.is_waiting() => Err(Broken {
@@ -325,11 +326,13 @@ impl Plugin {
             }),
             Err(_) => Err(explain(&wasmtime::Error::new(Overrun), terms.timeout)),
         };
-        let denied = store.data().denied();
-        // Giving back what it took is its time too.
-        drop(store);
         pace.set_running(false);
-        (answered, denied)
+        store.data_mut().end();
+        let used = pace.used(Duration::ZERO).unwrap_or_default();
+        // Whoever waited may have gone.
+        let _gone = answer.send(Ran { replied, denied: store.data().denied(), used });
+        // To give back what it took may take as long as all before, and is not waited for.
+        std::future::pending().await
     }
 }
 

@@ -172,49 +172,55 @@ pub(crate) struct SlowLane {
 }
 
 impl SlowLane {
-    /// Runs `call` here until it is done or has used up a tick, and then in the slow lane; from the beginning there if `slow` says that the last
-    /// call of its kind did. Tells the next one by it. Dropped, it ends wherever it is.
-    pub(crate) async fn run<R: Send + 'static>(
+    /// Runs a call here until it has answered or has used up a tick, and then in the slow lane; from the beginning there if `slow` says that the
+    /// last call of its kind did. Tells the next one by it. Returns its answer; what it holds then is dropped where it ran, but after whoever waits
+    /// for the answer has had a turn. Dropped, it ends wherever it is.
+    pub(crate) async fn run<R: Send + 'static, C: Future<Output = ()> + Send + 'static>(
         &self,
         pace: &Pace,
         slow: &AtomicBool,
-        call: impl Future<Output = R> + Send + 'static,
+        call: impl FnOnce(oneshot::Sender<R>) -> C,
     ) -> R {
-        let mut call = Box::pin(call);
+        let (answer, mut answered) = oneshot::channel();
+        let mut call = Box::pin(call(answer));
         if !slow.load(Ordering::Relaxed) {
-            let here = poll_fn(|context| match call.as_mut().poll(context) {
-                Poll::Ready(value) => Poll::Ready(Some(value)),
-                Poll::Pending if pace.is_up() => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
+            let here = poll_fn(|context| {
+                let _over = call.as_mut().poll(context);
+                match answered.try_recv() {
+                    Ok(value) => Poll::Ready(Some(value)),
+                    Err(_) if pace.is_up() => Poll::Ready(None),
+                    Err(_) => Poll::Pending,
+                }
             });
             if let Some(value) = here.await {
                 // It may have been long all the same: nothing but guest code comes back when its tick is over.
-                slow.store(pace.is_up(), Ordering::Relaxed);
+                slow.store(pace.is_spent(), Ordering::Relaxed);
+                tokio::spawn(async move { drop(call) });
                 return value;
             }
             slow.store(true, Ordering::Relaxed);
         }
-        let Some(lane) = self.calls.get_or_init(start_lane) else {
-            // No thread to be had: it takes its turns here.
-            return call.await;
-        };
-        let (mut done, result) = oneshot::channel();
-        let moved = lane.send(Box::pin(async move {
+        // Dropped with this future, or when there is an answer.
+        let (_wanted, unwanted) = oneshot::channel::<()>();
+        let rest = async move {
             tokio::select! {
-                value = call => {
-                    // Whoever waited may have gone.
-                    let _gone = done.send(value);
-                }
-                () = done.closed() => {}
+                () = call => {}
+                _ = unwanted => {}
             }
-        }));
-        match (moved, result.await) {
-            (Ok(()), Ok(value)) => {
-                slow.store(pace.is_up(), Ordering::Relaxed);
+        };
+        match self.calls.get_or_init(start_lane) {
+            // The lane lives as long as the process does.
+            Some(lane) => drop(lane.send(Box::pin(rest))),
+            // No thread to be had: it takes its turns here.
+            None => drop(tokio::spawn(rest)),
+        }
+        match answered.await {
+            Ok(value) => {
+                slow.store(pace.is_spent(), Ordering::Relaxed);
                 value
             }
-            // The lane lives as long as the process does, and answers.
-            _ => std::future::pending().await,
+            // A call answers before it ends.
+            Err(_) => std::future::pending().await,
         }
     }
 }
@@ -315,12 +321,18 @@ impl Pace {
         tokio::task::yield_now().await;
     }
 
+    /// Whether the guest had to leave the thread when that was last looked at.
+    fn is_spent(&self) -> bool {
+        self.lock().spent
+    }
+
     /// Processor time that was used since this returned some last, once it is `least` or more.
     ///
     /// **Order:** as for [`is_up`](Pace::is_up).
     pub(crate) fn used(&self, least: Duration) -> Option<Duration> {
         let mut slice = self.lock();
         let used = slice.used_until_now();
+        slice.spent |= used >= TICK / 2;
         let untold = used.saturating_sub(slice.told);
         (untold >= least).then(|| {
             slice.told = used;
@@ -406,8 +418,10 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
-    use super::{Pace, SlowLane, TICK, Ticker, clock};
+    use super::{Pace, SlowLane, TICK, Ticker, clock, oneshot, thread};
     use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::mpsc;
+    use std::thread::ThreadId;
     use std::time::{Duration, Instant};
 
     fn soon() -> Instant {
@@ -485,6 +499,44 @@ mod tests {
         Ok(())
     }
 
+    /// A call that answers with its thread, and then holds on until it is dropped.
+    async fn told(answer: oneshot::Sender<ThreadId>) {
+        let _gone = answer.send(thread::current().id());
+        std::future::pending().await
+    }
+
+    #[test]
+    fn what_a_call_holds_is_dropped_where_it_ran_and_after_its_answer() -> std::io::Result<()> {
+        struct Held(mpsc::Sender<ThreadId>);
+        impl Drop for Held {
+            fn drop(&mut self) {
+                let _gone = self.0.send(thread::current().id());
+            }
+        }
+        let ticker = Ticker::start(Vec::new())?;
+        let lane = SlowLane::default();
+        for slow in [false, true] {
+            let (dropped, drops) = mpsc::channel();
+            let pace = running(&ticker);
+            crate::run(async {
+                let slowness = AtomicBool::new(slow);
+                let call = |answer| async move {
+                    let _held = Held(dropped);
+                    told(answer).await;
+                };
+                let ran = lane.run(&pace, &slowness, call).await;
+                if !slow {
+                    assert!(drops.try_recv().is_err());
+                    tokio::task::yield_now().await;
+                }
+                assert_eq!(drops.recv().ok(), Some(ran));
+                assert_eq!(ran != thread::current().id(), slow);
+            })?;
+        }
+        ticker.end();
+        Ok(())
+    }
+
     #[test]
     fn a_call_that_used_up_a_tick_goes_on_in_another_thread() -> std::io::Result<()> {
         let ticker = Ticker::start(Vec::new())?;
@@ -493,24 +545,24 @@ mod tests {
             let here = std::thread::current().id();
             let quick = running(&ticker);
             let slowness = AtomicBool::new(false);
-            assert_eq!(lane.run(&quick, &slowness, async { std::thread::current().id() }).await, here);
+            assert_eq!(lane.run(&quick, &slowness, told).await, here);
             assert!(!slowness.load(Ordering::Relaxed));
             let slow = running(&ticker);
             let pace = slow.clone();
             let counting = pace.clone();
-            let moved = lane.run(&slow, &slowness, async move {
+            let moved = lane.run(&slow, &slowness, |answer| async move {
                 let spin = async {
                     while !pace.is_up() {}
                     tokio::task::yield_now().await;
-                    std::thread::current().id()
+                    told(answer).await;
                 };
-                counting.count(spin).await
+                counting.count(spin).await;
             });
             assert_ne!(moved.await, here);
             // The next one begins there, and the one after a quick one here again.
             assert!(slowness.load(Ordering::Relaxed));
             let quick = running(&ticker);
-            assert_ne!(lane.run(&quick, &slowness, async { std::thread::current().id() }).await, here);
+            assert_ne!(lane.run(&quick, &slowness, told).await, here);
             assert!(!slowness.load(Ordering::Relaxed));
         })?;
         ticker.end();

@@ -231,6 +231,18 @@ impl State {
         self.logged = self.logged.saturating_add(1);
     }
 
+    /// Says how much was not said.
+    ///
+    /// **Idempotent:** yes, once the guest says no more.
+    pub(crate) fn end(&mut self) {
+        let more = self.logged.saturating_sub(MAX_LINES);
+        if more > 0 {
+            let line = format!("{more} more log lines of this call dropped; the limit is {MAX_LINES} a call");
+            self.kept.uplink.log("warn", line);
+        }
+        self.logged = self.logged.min(MAX_LINES);
+    }
+
     /// Waits until PID 1 has heard most of what plugins keep and measure.
     ///
     /// **Errors:** it did not in the call's time; why, for people.
@@ -261,13 +273,9 @@ impl State {
 }
 
 impl Drop for State {
-    /// Says what was not said.
+    /// For calls that are given up.
     fn drop(&mut self) {
-        let more = self.logged.saturating_sub(MAX_LINES);
-        if more > 0 {
-            let line = format!("{more} more log lines of this call dropped; the limit is {MAX_LINES} a call");
-            self.kept.uplink.log("warn", line);
-        }
+        self.end();
     }
 }
 
