@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -30,26 +31,33 @@ impl Guide {
         &found.unwrap_or_else(|| panic!("the guide has no {name}")).2
     }
 
-    /// All commands but those of steps that this test cannot take: installing packages, and what needs hilum itself or containers.
+    /// All commands but those of steps that this test cannot take: installing packages, and what needs containers.
     fn commands(&self) -> String {
-        let elsewhere = ["apt-get ", "curl ", "docker ", "cp \"$(command -v hilum)\""];
+        let elsewhere = ["apt-get ", "curl ", "docker "];
         let lines = self.0.iter().filter(|(language, ..)| language == "sh").flat_map(|(.., code)| code.lines());
         lines.filter(|line| !elsewhere.iter().any(|start| line.starts_with(start))).collect::<Vec<_>>().join("\n")
     }
 }
 
+/// Programs beside hilumc, in a folder that the guides do not see.
+const BIN: &str = ".bin";
+
 /// An empty folder of this test's own, outside of any workspace as far as cargo is concerned: the crate begun in it is its own.
 fn empty(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guide").join(name);
     let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
+    fs::create_dir_all(folder.join(BIN)).unwrap();
+    // Stands in for hilum, which is only copied.
+    fs::write(folder.join(BIN).join("hilum"), "#!/bin/sh\n").unwrap();
+    fs::set_permissions(folder.join(BIN).join("hilum"), fs::Permissions::from_mode(0o755)).unwrap();
     folder
 }
 
 /// Runs the guide's commands in `folder`, with hilumc on the path. Whatever it left running is ended with it. Returns all it said.
 fn follow(commands: &str, folder: &Path) -> String {
     let tool = Path::new(env!("CARGO_BIN_EXE_hilumc")).parent().unwrap();
-    let path = format!("{}:{}", tool.display(), std::env::var("PATH").unwrap());
+    let bin = folder.ancestors().map(|folder| folder.join(BIN)).find(|bin| bin.is_dir()).unwrap();
+    let path = format!("{}:{}:{}", bin.display(), tool.display(), std::env::var("PATH").unwrap());
     let output = Command::new("bash")
         .args(["-c", &format!("set -e -m; exec 2>&1; trap 'kill $(jobs -p) 2> /dev/null || true' EXIT\n{commands}\n")])
         .current_dir(folder)
@@ -69,12 +77,11 @@ fn free_port() -> String {
 /// Whether what the guide has led to makes an image without a single library, with `service` in it.
 fn makes_an_image(guide: &Guide, folder: &Path, service: &str) {
     hilum_config::load(guide.file("hilum.toml"), Path::new("/hilum.toml"), &|_| None).unwrap();
-    // Everything the image copies is there, but for hilum.
-    for file in
-        guide.file("Dockerfile").lines().filter_map(|line| line.strip_prefix("COPY ")).flat_map(str::split_whitespace)
-    {
-        let made = ["hilum", "hilum.toml"].contains(&file) || file.starts_with('/') || folder.join(file).is_file();
-        assert!(made, "{file}");
+    // Everything the image copies is there.
+    fs::write(folder.join("hilum.toml"), guide.file("hilum.toml")).unwrap();
+    for files in guide.file("Dockerfile").lines().filter_map(|line| line.strip_prefix("COPY ")) {
+        let (files, _) = files.rsplit_once(' ').unwrap();
+        files.split(' ').for_each(|file| assert!(folder.join(file).is_file(), "{file}"));
     }
     let headers = Command::new("readelf").args(["--program-headers", service]).current_dir(folder).output().unwrap();
     let headers = String::from_utf8_lossy(&headers.stdout).into_owned();
