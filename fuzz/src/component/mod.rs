@@ -109,8 +109,7 @@ pub fn compile_and_ask(input: &[u8]) -> bool {
         let timeout_ms = u64::try_from(TIMEOUT.as_millis()).unwrap_or(u64::MAX);
         call::ask(&plugin, Ask::CheckSettings { settings: "{}".to_owned() }, timeout_ms, None).await
     });
-    let (answer, _) = asked.expect("no loop");
-    match answer {
+    match asked.expect("no loop").answer {
         Answer::Judged(problems) => assert!(problems.len() <= 32),
         // What waits by WASI when its time is over is no broken plugin.
         Answer::Fail(_) | Answer::Broken { .. } => {}

@@ -291,7 +291,7 @@ pub fn run(input: &[u8]) -> Outcome {
     let input = &input[..input.len().min(guest::MAX_INPUT)];
     bench.set_up().expect("cannot make the folders");
     let up = Arc::new(Up::default());
-    let (answer, denied) = hilum_sandbox::run(async {
+    let call::Ended { answer, denied, .. } = hilum_sandbox::run(async {
         peer::start(&bench.listener, &bench.socket).expect("no peer");
         let order = bench.order().expect("cannot open the granted folder");
         let plugin = plugin(&bench.host, order, &bench.guest, Arc::clone(&up) as Arc<dyn Uplink>);
