@@ -1,25 +1,27 @@
-//! How long a plugin that means well waits while one that means harm makes an attempt beside it, in the same worker or, with `--own`, in one of its
-//! own: a table, not a judgement. Each line is measured quiet and disturbed in turn, so that what else the machine does counts for both.
+//! How long a plugin that means well waits while one that means harm makes an attempt beside it: a table, not a judgement. Each line is measured
+//! quiet and disturbed in turn, so that what else the machine does counts for both.
 //!
-//! `cargo run --release -p hilum-sandbox --example neighbours -- [--own] [ATTEMPT…]`, after
-//! `cargo build --release -p hilum-sandbox --example worker`.
+//! `cargo run --release -p hilum-sandbox --example neighbours -- [--own | --hilum=FILE] [ATTEMPT…]`, after
+//! `cargo build --release -p hilum-sandbox --example worker`: in the same worker, without the PID 1 that would set the attacker apart; with `--own` in one
+//! of its own; with `--hilum` beside the whole of that program, which decides.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed step is a failed measurement")]
 
 #[expect(dead_code, reason = "the role's own tests use the rest")]
-#[path = "../tests/role/guest.rs"]
+#[path = "../../tests/role/guest.rs"]
 mod guest;
 #[expect(dead_code, reason = "the attacks' tests use the rest")]
-#[path = "../tests/attack/peers.rs"]
+#[path = "../../tests/attack/peers.rs"]
 mod peers;
 #[expect(dead_code, reason = "the attacks' tests use the rest")]
-#[path = "../tests/attack/stage.rs"]
+#[path = "../../tests/attack/stage.rs"]
 mod stage;
 #[expect(dead_code, reason = "the attacks' tests use the rest")]
-#[path = "../tests/attack/toolchain.rs"]
+#[path = "../../tests/attack/toolchain.rs"]
 mod toolchain;
+mod whole;
 #[expect(dead_code, reason = "the role's own tests use the rest")]
-#[path = "../tests/role/worker.rs"]
+#[path = "../../tests/role/worker.rs"]
 mod worker;
 
 use std::collections::{HashSet, VecDeque};
@@ -33,6 +35,7 @@ use hilum_wire::{Answer, FromSandbox, ToSandbox};
 use serde_json::{Value, json};
 
 use crate::stage::{ATTACKER, Setting, Stage, VISITOR};
+use crate::whole::Whole;
 
 /// The plugin that echoes; the stage loads it.
 const VICTIM: u16 = 0;
@@ -203,6 +206,36 @@ impl Scene<'_> {
     }
 }
 
+/// How many times as long the slowest of a hundred took.
+fn ratio(one: &mut Times, other: &mut Times) -> f64 {
+    let [one, other] = [one, other].map(|times| u32::try_from(times.percentile(99).max(1)).unwrap_or(u32::MAX));
+    f64::from(other) / f64::from(one)
+}
+
+/// The table of `--hilum`.
+fn beside_hilum<'a>(whole: &Whole, attacks: impl Iterator<Item = (&'a str, &'a str, Value)>) {
+    println!("{:26} {:>7} {:>7} {:>7} {:>7} {:>6}", "beside (us)", "echo", "p99", "beside", "p99", "ratio");
+    for (name, attempt, with) in attacks {
+        let attack = json!({"attempt": attempt, "with": with});
+        let (mut quiet, mut beside, mut apart) = (Times::default(), Times::default(), false);
+        for _ in 0..TURNS / 2 {
+            quiet.0.extend(whole.run(None).took);
+            let run = whole.run(Some(&attack));
+            beside.0.extend(run.took);
+            apart |= run.apart;
+        }
+        println!(
+            "{name:26} {:>7} {:>7} {:>7} {:>7} {:>6.1}   {}",
+            quiet.percentile(50),
+            quiet.percentile(99),
+            beside.percentile(50),
+            beside.percentile(99),
+            ratio(&mut quiet, &mut beside),
+            if apart { "set apart" } else { "" }
+        );
+    }
+}
+
 fn main() {
     let greeting = peers::serve(|mut stream| {
         let _gone = stream.write_all(b"hello\n");
@@ -238,7 +271,7 @@ fn main() {
         |port: u16| json!({"host": "127.0.0.1", "port": port, "times": 10_000, "kind": "tcp", "size": 1_000_000});
     let page = |path: &str| json!({"url": format!("http://{}/{path}", web.place()), "wanted": "secret"});
     let giant = |function: &str| json!({"function": function, "size": 1_000_000});
-    let pem = include_str!("../tests/attack/tls/authority.pem");
+    let pem = include_str!("../../tests/attack/tls/authority.pem");
     let attacks: Vec<(&str, &str, Value)> = vec![
         ("nothing", "nothing", json!({})),
         ("spin", "spin", json!({})),
@@ -279,7 +312,17 @@ fn main() {
             json!({"host": "127.0.0.1", "port": silent, "authority": pem, "size": 900_000, "times": 100}),
         ),
     ];
-    let (options, wanted): (Vec<String>, Vec<String>) = std::env::args().skip(1).partition(|word| word == "--own");
+    let (options, wanted): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|word| word.starts_with("--"));
+    let is_wanted = |(name, attempt, _): &(&str, &str, Value)| {
+        wanted.is_empty() || wanted.iter().any(|it| it == attempt || it == name)
+    };
+    let attacks = attacks.into_iter().filter(is_wanted);
+    if let Some(hilum) = options.iter().find_map(|option| option.strip_prefix("--hilum=")) {
+        beside_hilum(&Whole::new(Path::new(hilum), &file, &path("")), attacks);
+        std::fs::remove_dir_all(&file).unwrap();
+        return;
+    }
     let start = || {
         let mut setting = Setting::default();
         setting.visitor = true;
@@ -294,19 +337,12 @@ fn main() {
         "beside (us)", "echo", "p99", "beside", "p99", "ratio", "visit99", "beside", "ratio", "own"
     );
     for (name, attempt, with) in attacks {
-        if !wanted.is_empty() && !wanted.iter().any(|wanted| wanted == attempt || wanted == name) {
-            continue;
-        }
         let settings = json!({"attempt": attempt, "with": with}).to_string();
         let (mut quiet, mut beside) = (Side::default(), Side::default());
         for _ in 0..TURNS {
             scene.turn(&mut quiet);
             scene.turn_beside(&mut beside, &settings, apart.as_mut());
         }
-        let ratio = |one: &mut Times, other: &mut Times| {
-            let [one, other] = [one, other].map(|times| u32::try_from(times.percentile(99).max(1)).unwrap_or(u32::MAX));
-            f64::from(other) / f64::from(one)
-        };
         println!(
             "{name:26} {:>7} {:>7} {:>7} {:>7} {:>6.1}   {:>7} {:>7} {:>6.1}   {:>6.1}",
             quiet.echo.percentile(50),
