@@ -332,7 +332,7 @@ impl Plugin {
         // Whoever waited may have gone.
         let _gone = answer.send(Ran { replied, denied: store.data().denied(), used });
         // To give back what it took may take as long as all before, and is not waited for.
-        std::future::pending().await
+        pace.answered().await;
     }
 }
 

@@ -173,8 +173,8 @@ pub(crate) struct SlowLane {
 
 impl SlowLane {
     /// Runs a call here until it has answered or has used up a tick, and then in the slow lane; from the beginning there if `slow` says that the
-    /// last call of its kind did. Tells the next one by it. Returns its answer; what it holds then is dropped where it ran, but after whoever waits
-    /// for the answer has had a turn. Dropped, it ends wherever it is.
+    /// last call of its kind did. Tells the next one by it. Returns its answer, which it gives before it ends by [`Pace::answered`]: what it holds
+    /// is dropped where it ran, but after whoever waits for the answer has had a turn. Dropped, it ends wherever it is.
     pub(crate) async fn run<R: Send + 'static, C: Future<Output = ()> + Send + 'static>(
         &self,
         pace: &Pace,
@@ -200,7 +200,8 @@ impl SlowLane {
             }
             slow.store(true, Ordering::Relaxed);
         }
-        // Dropped with this future, or when there is an answer.
+        pace.lock().apart = true;
+        // Dropped with this future.
         let (_wanted, unwanted) = oneshot::channel::<()>();
         let rest = async move {
             tokio::select! {
@@ -267,6 +268,8 @@ struct Slice {
     told: Duration,
     /// It has used up a tick once.
     spent: bool,
+    /// It was handed to the slow lane.
+    apart: bool,
     /// It is in a function of WASI.
     waiting: bool,
 }
@@ -319,6 +322,13 @@ impl Pace {
     pub(crate) async fn give_way(&self) {
         self.lock().spent = true;
         tokio::task::yield_now().await;
+    }
+
+    /// After the answer: lets whoever waits for it have a turn before the call ends, where both share a thread.
+    pub(crate) async fn answered(&self) {
+        if !self.lock().apart {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Whether the guest had to leave the thread when that was last looked at.
@@ -499,10 +509,10 @@ mod tests {
         Ok(())
     }
 
-    /// A call that answers with its thread, and then holds on until it is dropped.
-    async fn told(answer: oneshot::Sender<ThreadId>) {
+    /// A call that answers with its thread.
+    async fn told(pace: Pace, answer: oneshot::Sender<ThreadId>) {
         let _gone = answer.send(thread::current().id());
-        std::future::pending().await
+        pace.answered().await;
     }
 
     #[test]
@@ -520,9 +530,10 @@ mod tests {
             let pace = running(&ticker);
             crate::run(async {
                 let slowness = AtomicBool::new(slow);
+                let turns = pace.clone();
                 let call = |answer| async move {
                     let _held = Held(dropped);
-                    told(answer).await;
+                    told(turns, answer).await;
                 };
                 let ran = lane.run(&pace, &slowness, call).await;
                 if !slow {
@@ -545,7 +556,7 @@ mod tests {
             let here = std::thread::current().id();
             let quick = running(&ticker);
             let slowness = AtomicBool::new(false);
-            assert_eq!(lane.run(&quick, &slowness, told).await, here);
+            assert_eq!(lane.run(&quick, &slowness, |answer| told(quick.clone(), answer)).await, here);
             assert!(!slowness.load(Ordering::Relaxed));
             let slow = running(&ticker);
             let pace = slow.clone();
@@ -554,7 +565,7 @@ mod tests {
                 let spin = async {
                     while !pace.is_up() {}
                     tokio::task::yield_now().await;
-                    told(answer).await;
+                    told(pace, answer).await;
                 };
                 counting.count(spin).await;
             });
@@ -562,7 +573,7 @@ mod tests {
             // The next one begins there, and the one after a quick one here again.
             assert!(slowness.load(Ordering::Relaxed));
             let quick = running(&ticker);
-            assert_ne!(lane.run(&quick, &slowness, told).await, here);
+            assert_ne!(lane.run(&quick, &slowness, |answer| told(quick.clone(), answer)).await, here);
             assert!(!slowness.load(Ordering::Relaxed));
         })?;
         ticker.end();
