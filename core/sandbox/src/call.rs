@@ -300,7 +300,7 @@ impl Plugin {
             if let Some(used) = turns.used(TOLD) {
                 uplink.used(used);
             }
-            Ok(if turns.is_up() { UpdateDeadline::Yield(1) } else { UpdateDeadline::Continue(1) })
+            Ok(if turns.is_spent() { UpdateDeadline::Yield(1) } else { UpdateDeadline::Continue(1) })
         });
         #[cfg(feature = "full")]
         if self.wasi {

@@ -332,11 +332,11 @@ impl Pace {
     }
 
     /// Whether the guest had to leave the thread when that was last looked at.
-    fn is_spent(&self) -> bool {
+    pub(crate) fn is_spent(&self) -> bool {
         self.lock().spent
     }
 
-    /// Processor time that was used since this returned some last, once it is `least` or more.
+    /// Processor time that was used since this returned some last, once it is `least` or more. Looks whether the guest has to leave too.
     ///
     /// **Order:** as for [`is_up`](Pace::is_up).
     pub(crate) fn used(&self, least: Duration) -> Option<Duration> {

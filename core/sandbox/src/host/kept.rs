@@ -12,7 +12,7 @@ use tokio::task::JoinError;
 use crate::ticker::Pace;
 use crate::uplink::Uplink;
 
-/// Lookups, file operations and preparations of TLS of one plugin that may wait in threads at once. Doubled, one plugin whose file system hangs
+/// Lookups, file operations and readings of the system's certificates of one plugin that may wait in threads at once. Doubled, one plugin whose file system hangs
 /// holds twice as many of the worker's threads.
 const MAX_WAITING: usize = 4;
 
