@@ -11,10 +11,10 @@ use wasmtime::{Config, ModuleVersionStrategy};
 pub const WASMTIME: &str = "48.0.8";
 
 /// Number of the settings in [`config`] that shape code.
-pub const CONFIG_ID: &str = "1";
+pub const CONFIG_ID: &str = "2";
 
 /// What a precompiled file carries and the loader compares.
-pub const VERSION: &str = "48.0.8+1";
+pub const VERSION: &str = "48.0.8+2";
 
 /// Address space set aside for each linear memory. **Units:** bytes. Guests within it never move their memory; those that outgrow it
 /// do. The default of 4 GiB fails under any address-space limit; 0 un-shares the initial image and costs a megabyte a call.
@@ -163,6 +163,8 @@ pub fn config(target: Option<Target>) -> wasmtime::Result<Config> {
         .guard_before_linear_memory(false)
         .memory_init_cow(true)
         .generate_address_map(false)
+        // A tenth of the file, which is all copied into memory; traps name functions by the component's own name section.
+        .debug_symbols(false)
         .native_unwind_info(false)
         .concurrency_support(false)
         .wasm_memory64(false)
