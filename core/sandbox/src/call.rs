@@ -251,13 +251,13 @@ struct Ran {
 async fn run(plugin: &Arc<Plugin>, question: Question, terms: Terms) -> Ran {
     let deadline = Instant::now() + terms.timeout;
     let margin = (terms.timeout / 10).clamp(Duration::from_millis(2), Duration::from_millis(100));
-    let pace = Pace::new(&plugin.host.ticker, deadline.checked_sub(margin).unwrap_or(deadline));
+    let pace = Pace::new(&plugin.lanes.ticker, deadline.checked_sub(margin).unwrap_or(deadline));
     let (called, turns) = (Arc::clone(plugin), pace.clone());
     let call = |answer| async move {
         let call = called.call(question, terms, turns.clone(), deadline, answer);
         turns.count(call).await;
     };
-    plugin.host.lane.run(&pace, &plugin.slow, call).await
+    plugin.lanes.slow.run(&pace, &plugin.slow, call).await
 }
 
 impl Plugin {

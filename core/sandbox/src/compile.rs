@@ -49,15 +49,13 @@ pub fn compile(component: &[u8], target: Target) -> Result<Vec<u8>, CompileError
 ///
 /// **Errors:** [`LoadError`].
 pub fn plugin(
-    host: &Arc<Host>,
+    host: &Host,
     order: Order,
     compiled: &Compiled,
     uplink: Arc<dyn Uplink>,
 ) -> Result<Arc<Plugin>, LoadError> {
     let name = order.name.clone();
-    prepare(Arc::clone(host), order, &compiled.0, uplink)
-        .map(Arc::new)
-        .map_err(|cause| LoadError { plugin: name, cause })
+    prepare(host, order, &compiled.0, uplink).map(Arc::new).map_err(|cause| LoadError { plugin: name, cause })
 }
 
 /// Code that this process compiled itself and may therefore run unread.

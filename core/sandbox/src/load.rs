@@ -24,6 +24,7 @@ use crate::engine::{Target, VERSION};
 use crate::grant::Grants;
 use crate::host::{Host, INTERFACES, Kept, State};
 use crate::text::clean;
+use crate::ticker::Lanes;
 use crate::uplink::Uplink;
 
 /// Largest precompiled file. **Units:** bytes. The largest seen, a JavaScript engine with its program, has 37 MB. Doubling it
@@ -73,7 +74,7 @@ pub struct Plugin {
     pub(crate) memory: usize,
     pub(crate) grants: Arc<Grants>,
     pub(crate) kept: Arc<Kept>,
-    pub(crate) host: Arc<Host>,
+    pub(crate) lanes: Arc<Lanes>,
     /// Whether its last call used up a tick.
     pub(crate) slow: AtomicBool,
     /// Whether it imports WASI.
@@ -184,6 +185,8 @@ pub enum LoadCause {
         /// For which.
         found: Target,
     },
+    /// It is compiled for the interpreter, which does not start here.
+    NoInterpreter(wasmtime::Error),
     /// It was compiled by or for something else than this hilum.
     Incompatible(wasmtime::Error),
     /// It imports what is not there.
@@ -210,6 +213,7 @@ impl LoadCause {
             LoadCause::NotCompiled
             | LoadCause::NotAComponent
             | LoadCause::Machine { .. }
+            | LoadCause::NoInterpreter(_)
             | LoadCause::Incompatible(_)
             | LoadCause::NoKind(_)
             | LoadCause::MissingExport(_) => "incompatible",
@@ -261,6 +265,9 @@ impl fmt::Display for LoadCause {
                 f,
                 "its file is compiled for {found}, this is {native}; run: hilumc compile --target {native} FILE.wasm"
             ),
+            LoadCause::NoInterpreter(error) => {
+                write!(f, "it is compiled for the interpreter, which cannot be started: {error:#}")
+            }
             LoadCause::Incompatible(error) => write!(
                 f,
                 "its file does not fit this hilum (wasmtime {VERSION}): {}; compile it with the hilumc of this release: hilumc compile \
@@ -328,7 +335,7 @@ pub async fn load(
     let name = order.name.clone();
     let loaded = async {
         let bytes = read_trusted(file.ok_or(LoadCause::NoDescriptor)?, order.sha256.as_deref(), order.part).await?;
-        let plugin = Arc::new(prepare(host, order, &bytes, uplink)?);
+        let plugin = Arc::new(prepare(&host, order, &bytes, uplink)?);
         drop(bytes);
         let description = call::describe(&plugin).await.map_err(LoadCause::Describe)?;
         Ok((plugin, description))
@@ -419,18 +426,13 @@ fn hex(bytes: &[u8]) -> String {
 /// A plugin from trusted bytes.
 ///
 /// **Order:** only with bytes that [`read_trusted`] returned or that this process compiled itself.
-pub(crate) fn prepare(
-    host: Arc<Host>,
-    order: Order,
-    bytes: &[u8],
-    uplink: Arc<dyn Uplink>,
-) -> Result<Plugin, LoadCause> {
+pub(crate) fn prepare(host: &Host, order: Order, bytes: &[u8], uplink: Arc<dyn Uplink>) -> Result<Plugin, LoadCause> {
     let grants = Grants::new(order.grants, order.files).map_err(LoadCause::Grant)?;
     if bytes.starts_with(b"\0asm") {
         return Err(LoadCause::NotCompiled);
     }
     let found = Target::of(bytes).ok_or(LoadCause::NotAComponent)?;
-    let backend = host.backend(found).ok_or(LoadCause::Machine { found })?;
+    let backend = host.backend(found).map_err(LoadCause::NoInterpreter)?.ok_or(LoadCause::Machine { found })?;
     let component = deserialize(backend, bytes).map_err(LoadCause::Incompatible)?;
     let types = component.component_type();
     let names: Vec<String> = types.imports(&backend.engine).map(|(name, _)| name.to_owned()).collect();
@@ -456,7 +458,7 @@ pub(crate) fn prepare(
         memory,
         grants: Arc::new(grants),
         kept,
-        host: Arc::clone(&host),
+        lanes: Arc::clone(&host.lanes),
         slow: AtomicBool::new(false),
         #[cfg(feature = "full")]
         wasi,

@@ -93,7 +93,6 @@ pub fn serve(channel: Channel, refused: Vec<String>) -> Result<(), ServeError> {
         let second = channel.as_fd().try_clone_to_owned().map_err(ServeError::Channel)?;
         let channel = listen(channel, Interest::READABLE)?;
         Role {
-            host,
             outbox: Outbox::default(),
             plugins: HashMap::new(),
             calls: HashMap::new(),
@@ -102,7 +101,7 @@ pub fn serve(channel: Channel, refused: Vec<String>) -> Result<(), ServeError> {
             runs: Runs::default(),
             tasks: JoinSet::new(),
             greeted: false,
-            sealing: Sealing::Open,
+            sealing: Sealing::Open(host),
         }
         .run(&channel, second.as_fd(), refused)
         .await
@@ -127,7 +126,6 @@ pub fn run<F: Future>(future: F) -> io::Result<F::Output> {
 }
 
 struct Role {
-    host: Arc<Host>,
     outbox: Outbox,
     plugins: HashMap<u16, Arc<Plugin>>,
     /// Calls in flight by their number.
@@ -145,10 +143,9 @@ struct Role {
 }
 
 /// How far the worker has given up what only loading needs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Sealing {
     /// It may load.
-    Open,
+    Open(Arc<Host>),
     /// It loads what was ordered, and nothing more.
     Asked,
     /// It cannot load.
@@ -239,15 +236,15 @@ impl Role {
             }
             ToSandbox::Load { plugin, name, sha256, part, memory, grants } => {
                 let state = self.kept.remove(&plugin).unwrap_or_default();
-                if self.sealing != Sealing::Open {
+                let Sealing::Open(host) = &self.sealing else {
                     let error = LoadError { plugin: name, cause: LoadCause::Sealed };
                     self.outbox.push(&FromSandbox::LoadFailed { plugin, failure: LoadFailure::from(&error) });
                     return Ok(());
-                }
+                };
                 let mut descriptors = descriptors.into_iter();
                 let file = descriptors.next().map(File::from);
                 let order = Order { name, sha256, part, memory, grants, files: descriptors.collect(), state };
-                let loading = load::load(Arc::clone(&self.host), order, file, self.uplink(plugin));
+                let loading = load::load(Arc::clone(host), order, file, self.uplink(plugin));
                 let task = self.tasks.spawn(async move { Done::Loaded { plugin, loaded: Box::new(loading.await) } });
                 if let Some(earlier) = self.loads.insert(plugin, task) {
                     earlier.abort();
@@ -332,7 +329,7 @@ impl Role {
 
     /// Gives up what only loading needs, once everything that was ordered is loaded.
     fn seal_if_loaded(&mut self) {
-        if self.sealing == Sealing::Asked && self.loads.is_empty() {
+        if matches!(self.sealing, Sealing::Asked) && self.loads.is_empty() {
             self.sealing = Sealing::Done;
             let refused = seal(self.plugins.values().map(AsRef::as_ref));
             self.outbox.push(&FromSandbox::Sealed { refused });

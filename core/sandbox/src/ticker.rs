@@ -60,6 +60,28 @@ fn step_back() {
     let _stepped = process::step_back(STEP_BACK);
 }
 
+/// What the calls of a process share. The clock ends with it.
+#[derive(Debug)]
+pub(crate) struct Lanes {
+    pub(crate) ticker: Ticker,
+    pub(crate) slow: SlowLane,
+}
+
+impl Lanes {
+    /// Both lanes empty and the clock at rest.
+    ///
+    /// **Errors:** those of [`Ticker::start`].
+    pub(crate) fn open() -> io::Result<Lanes> {
+        Ok(Lanes { ticker: Ticker::start()?, slow: SlowLane::default() })
+    }
+}
+
+impl Drop for Lanes {
+    fn drop(&mut self) {
+        self.ticker.end();
+    }
+}
+
 /// The clock.
 #[derive(Clone, Debug)]
 pub(crate) struct Ticker {
@@ -74,6 +96,8 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
+    /// Whose epoch advances.
+    engines: Vec<Engine>,
     /// Calls there are.
     calls: usize,
     /// Those whose guest runs.
@@ -88,15 +112,19 @@ impl Ticker {
     /// Starts the clock, at rest.
     ///
     /// **Errors:** no timer or no thread could be had: a descriptor or process limit.
-    pub(crate) fn start(engines: Vec<Engine>) -> io::Result<Ticker> {
+    pub(crate) fn start() -> io::Result<Ticker> {
         let shared = Arc::new(Shared { timer: Timer::new()?, state: Mutex::default() });
         let clock = Arc::clone(&shared);
-        thread::Builder::new().name("ticker".to_owned()).stack_size(64 * 1024).spawn(move || {
-            while clock.timer.wait().is_ok() && clock.goes_on() {
-                engines.iter().for_each(Engine::increment_epoch);
-            }
-        })?;
+        thread::Builder::new()
+            .name("ticker".to_owned())
+            .stack_size(64 * 1024)
+            .spawn(move || while clock.timer.wait().is_ok() && clock.goes_on() {})?;
         Ok(Ticker { shared })
+    }
+
+    /// Advances the epoch of `engine` too, from now on.
+    pub(crate) fn drive(&self, engine: &Engine) {
+        self.shared.lock().engines.push(engine.clone());
     }
 
     /// Ends the clock's thread.
@@ -143,6 +171,7 @@ impl Shared {
     /// A tick is over: whether the clock goes on. It rests from now on if no guest runs.
     fn goes_on(&self) -> bool {
         let mut state = self.lock();
+        state.engines.iter().for_each(Engine::increment_epoch);
         if state.running == 0 {
             self.rest(&mut state);
         }
@@ -446,7 +475,7 @@ mod tests {
 
     #[test]
     fn the_clock_counts_guests_and_survives_their_late_end() -> std::io::Result<()> {
-        let ticker = Ticker::start(Vec::new())?;
+        let ticker = Ticker::start()?;
         let paces: Vec<Pace> = (0..3).map(|_| running(&ticker)).collect();
         let count = || {
             let state = ticker.shared.lock();
@@ -474,7 +503,7 @@ mod tests {
 
     #[test]
     fn a_tick_is_used_up_in_sips_too() -> std::io::Result<()> {
-        let ticker = Ticker::start(Vec::new())?;
+        let ticker = Ticker::start()?;
         let pace = running(&ticker);
         let mut sips = 0_u128;
         crate::run(pace.count(async {
@@ -491,7 +520,7 @@ mod tests {
 
     #[test]
     fn what_is_used_is_told_once_and_what_others_use_meanwhile_is_not() -> std::io::Result<()> {
-        let ticker = Ticker::start(Vec::new())?;
+        let ticker = Ticker::start()?;
         let pace = running(&ticker);
         crate::run(async {
             pace.count(async {
@@ -523,7 +552,7 @@ mod tests {
                 let _gone = self.0.send(thread::current().id());
             }
         }
-        let ticker = Ticker::start(Vec::new())?;
+        let ticker = Ticker::start()?;
         let lane = SlowLane::default();
         for slow in [false, true] {
             let (dropped, drops) = mpsc::channel();
@@ -550,7 +579,7 @@ mod tests {
 
     #[test]
     fn a_call_that_used_up_a_tick_goes_on_in_another_thread() -> std::io::Result<()> {
-        let ticker = Ticker::start(Vec::new())?;
+        let ticker = Ticker::start()?;
         let lane = SlowLane::default();
         crate::run(async {
             let here = std::thread::current().id();

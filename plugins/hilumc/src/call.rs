@@ -115,8 +115,7 @@ pub(crate) fn call(file: &Path, terms: &Terms) -> Result<(String, u8), Failure> 
     let (order, commands) = terms.order(file.display().to_string())?;
     let terminal = Arc::new(Terminal { commands, used: Mutex::default() });
     let uplink = Arc::clone(&terminal) as Arc<dyn Uplink>;
-    let plugin =
-        compile::plugin(&Arc::new(host), order, &compiled, uplink).map_err(|error| Failure::new(error.to_string()))?;
+    let plugin = compile::plugin(&host, order, &compiled, uplink).map_err(|error| Failure::new(error.to_string()))?;
     let mut times = Vec::new();
     let call::Ended { answer, denied, .. } = run(async {
         loop {

@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 use std::path::Path;
-use std::sync::Arc;
 
 use hilum_sandbox::compile;
 use hilum_sandbox::engine::Target;
@@ -25,7 +24,7 @@ pub(crate) fn check(file: &Path) -> Result<String, Failure> {
     let compiled = component::compile(file, &bytes, Target::native())?;
     let host = Host::new().map_err(|error| Failure::of(&error))?;
     let order = Order { name: file.display().to_string(), memory: MEMORY, ..Order::default() };
-    let plugin = compile::plugin(&Arc::new(host), order, &compiled, Terminal::without_commands())
+    let plugin = compile::plugin(&host, order, &compiled, Terminal::without_commands())
         .map_err(|error| Failure::new(error.to_string()))?;
     let described = run(call::describe(&plugin)).map_err(|error| wrong(error.to_string()))?;
     let description = described.map_err(|broken| wrong(format!("it failed when asked what it is: {broken}")))?;

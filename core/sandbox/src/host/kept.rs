@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn what_was_given_up_holds_its_place_until_it_comes_back() -> std::io::Result<()> {
-        let ticker = Ticker::start(Vec::new())?;
+        let ticker = Ticker::start()?;
         let pace = &Pace::new(&ticker, Instant::now());
         crate::run(async {
             let waiting = Arc::new(Semaphore::new(1));

@@ -34,7 +34,7 @@ use crate::bindings::host;
 use crate::engine::{self, Target};
 use crate::grant::Grants;
 use crate::text::{MAX_TEXT, clean};
-use crate::ticker::{Pace, SlowLane, Ticker};
+use crate::ticker::{Lanes, Pace};
 
 pub(crate) use kept::{Kept, aside};
 
@@ -108,13 +108,13 @@ impl Backend {
     }
 }
 
-/// What plugins run on; one for a process.
+/// What plugins are loaded with; one for a process. Those that are loaded need it no more.
 pub struct Host {
     native: Backend,
+    /// The interpreter, where it is not what is native; made for the first plugin that is compiled for it.
     #[cfg(feature = "pulley")]
-    pulley: Backend,
-    pub(crate) ticker: Ticker,
-    pub(crate) lane: SlowLane,
+    pulley: OnceLock<Backend>,
+    pub(crate) lanes: Arc<Lanes>,
 }
 
 /// Why there is no host.
@@ -134,42 +134,41 @@ impl Host {
         // Told nothing, wasmtime takes this very CPU's own code, which must be asked for where that is not the one to run.
         let interpreted = (Target::native() == Target::pulley()).then(Target::pulley);
         let native = Backend::new(interpreted).map_err(HostError::Engine)?;
-        #[cfg(feature = "pulley")]
-        let pulley = Backend::new(Some(Target::pulley())).map_err(HostError::Engine)?;
-        let engines = vec![
-            native.engine.clone(),
-            #[cfg(feature = "pulley")]
-            pulley.engine.clone(),
-        ];
-        let ticker = Ticker::start(engines).map_err(HostError::Ticker)?;
+        let lanes = Lanes::open().map_err(HostError::Ticker)?;
+        lanes.ticker.drive(&native.engine);
         Ok(Host {
             native,
             #[cfg(feature = "pulley")]
-            pulley,
-            ticker,
-            lane: SlowLane::default(),
+            pulley: OnceLock::new(),
+            lanes: Arc::new(lanes),
         })
     }
 
     /// What runs code for `target`; `None` if this machine or this build does not.
-    pub(crate) fn backend(&self, target: Target) -> Option<&Backend> {
+    ///
+    /// **Errors:** the interpreter could not be started: wasmtime's own.
+    pub(crate) fn backend(&self, target: Target) -> wasmtime::Result<Option<&Backend>> {
+        if target == Target::native() {
+            return Ok(Some(&self.native));
+        }
         #[cfg(feature = "pulley")]
         if target == Target::pulley() {
-            return Some(&self.pulley);
+            if let Some(pulley) = self.pulley.get() {
+                return Ok(Some(pulley));
+            }
+            let pulley = Backend::new(Some(target))?;
+            return Ok(Some(self.pulley.get_or_init(|| {
+                self.lanes.ticker.drive(&pulley.engine);
+                pulley
+            })));
         }
-        (target == Target::native()).then_some(&self.native)
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        self.ticker.end();
+        Ok(None)
     }
 }
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Host").field("ticker", &self.ticker).finish_non_exhaustive()
+        f.debug_struct("Host").field("lanes", &self.lanes).finish_non_exhaustive()
     }
 }
 
