@@ -11,7 +11,9 @@ mod http2;
 mod huffman;
 mod settings;
 
-use hilum_plugin::{Description, Grant, Host, NetworkError, Outcome, Plugin, Probe, Request, Settings, SettingsError};
+use hilum_plugin::{
+    Description, Grant, Host, NetworkError, Outcome, Plugin, Probe, Request, Settings, SettingsError, tls,
+};
 
 use crate::http2::{Call, MAX_FRAME};
 pub use crate::settings::Target;
@@ -54,10 +56,7 @@ hilum_plugin::export!(ProbeGrpc);
 /// One call. An early end is an `Err`.
 fn ask(target: &Target, host: &impl Host) -> Result<Outcome, Outcome> {
     let place = &target.place;
-    let mut connection = place.connect(host).map_err(|error| error.outcome(&format!("connect to {place}")))?;
-    if let Some(tls) = &target.tls {
-        connection = tls.protect(connection, host, &place.host, &place.to_string(), &["h2"])?;
-    }
+    let mut connection = tls::connect(place, target.tls.as_ref(), host, &["h2"])?;
     let block = fields(target, host);
     if block.len() > MAX_FRAME {
         return Err(Outcome::Unknown(format!(

@@ -1,5 +1,9 @@
 //! A host of real sockets, for native tests against real servers. It grants what a test lists and ends when its time is up, as hilum does;
-//! what it cannot show is the sandbox. What is no socket is scripted as in [`FakeHost`]; TLS and HTTP are the sandbox's.
+//! what it cannot show is the sandbox. What is no socket is scripted as in [`FakeHost`]; HTTP is the sandbox's, and so is TLS without the
+//! feature `tls`.
+
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::any::Any;
 use std::fmt;
@@ -80,10 +84,16 @@ fn left(until: Instant) -> Result<Duration, NetworkError> {
 }
 
 fn failure(error: &std::io::Error) -> NetworkError {
+    #[cfg(feature = "tls")]
+    if let Some(distrust) = tls::distrust(error) {
+        return distrust;
+    }
     match error.kind() {
         ErrorKind::ConnectionRefused => NetworkError::Refused,
         ErrorKind::TimedOut | ErrorKind::WouldBlock => NetworkError::TimedOut,
-        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::NotConnected => NetworkError::Closed,
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::NotConnected | ErrorKind::UnexpectedEof => {
+            NetworkError::Closed
+        }
         ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable | ErrorKind::NotFound => {
             NetworkError::Unreachable(error.to_string())
         }
@@ -124,21 +134,34 @@ impl Host for NativeHost {
         let mut last = NetworkError::NameUnresolved(format!("{host} has no address"));
         for address in self.addresses(host, port)? {
             match TcpStream::connect_timeout(&address, left(self.until)?) {
-                Ok(stream) => return Ok(Box::new(NativeConnection { stream, until: self.until })),
+                Ok(stream) => return Ok(Box::new(NativeConnection { stream: Box::new(stream), until: self.until })),
                 Err(error) => last = failure(&error),
             }
         }
         Err(last)
     }
 
+    #[cfg(feature = "tls")]
+    fn start_tls(
+        &self,
+        connection: Box<dyn Connection>,
+        options: &TlsOptions,
+    ) -> Result<Box<dyn Connection>, NetworkError> {
+        let connection = connection.into_any().downcast::<NativeConnection>();
+        let connection = connection.map_err(|_| NetworkError::Invalid("it is another host's connection".to_owned()))?;
+        tls::start(*connection, options)
+    }
+
+    #[cfg(not(feature = "tls"))]
     fn start_tls(&self, _: Box<dyn Connection>, _: &TlsOptions) -> Result<Box<dyn Connection>, NetworkError> {
-        Err(NetworkError::Unsupported("TLS is the sandbox's; try it with hilumc call".to_owned()))
+        let story = "native tests speak TLS with the feature tls of hilum-plugin; or try it with hilumc call";
+        Err(NetworkError::Unsupported(story.to_owned()))
     }
 
     fn connect_unix(&self, path: &str) -> Result<Box<dyn Connection>, NetworkError> {
         self.permit(path, 0)?;
         let stream = UnixStream::connect(path).map_err(|error| failure(&error))?;
-        Ok(Box::new(NativeConnection { stream, until: self.until }))
+        Ok(Box::new(NativeConnection { stream: Box::new(stream), until: self.until }))
     }
 
     fn connect_udp(&self, host: &str, port: u16) -> Result<Box<dyn Datagrams>, NetworkError> {
@@ -221,23 +244,21 @@ impl Host for NativeHost {
 
 /// A stream of the system.
 trait Stream: Read + Write {
-    fn limit_reads(&self, time: Duration) -> std::io::Result<()>;
-    fn limit_writes(&self, time: Duration) -> std::io::Result<()>;
-    fn end(&self) -> std::io::Result<()>;
+    /// How long a read or a write may take.
+    fn limit(&self, time: Duration) -> std::io::Result<()>;
+    /// Ends our side.
+    fn end(&mut self) -> std::io::Result<()>;
 }
 
 macro_rules! stream {
     ($kind:ty) => {
         impl Stream for $kind {
-            fn limit_reads(&self, time: Duration) -> std::io::Result<()> {
-                self.set_read_timeout(Some(time))
-            }
-
-            fn limit_writes(&self, time: Duration) -> std::io::Result<()> {
+            fn limit(&self, time: Duration) -> std::io::Result<()> {
+                self.set_read_timeout(Some(time))?;
                 self.set_write_timeout(Some(time))
             }
 
-            fn end(&self) -> std::io::Result<()> {
+            fn end(&mut self) -> std::io::Result<()> {
                 self.shutdown(Shutdown::Write)
             }
         }
@@ -247,8 +268,8 @@ macro_rules! stream {
 stream!(TcpStream);
 stream!(UnixStream);
 
-struct NativeConnection<S> {
-    stream: S,
+struct NativeConnection {
+    stream: Box<dyn Stream>,
     until: Instant,
 }
 
@@ -281,16 +302,16 @@ impl Datagrams for NativeDatagrams {
     }
 }
 
-impl<S: Stream + 'static> Connection for NativeConnection<S> {
+impl Connection for NativeConnection {
     fn write(&mut self, bytes: &[u8]) -> Result<(), NetworkError> {
-        self.stream.limit_writes(left(self.until)?).map_err(|error| failure(&error))?;
+        self.stream.limit(left(self.until)?).map_err(|error| failure(&error))?;
         self.stream.write_all(bytes).map_err(|error| failure(&error))
     }
 
     fn read(&mut self, limit: u32) -> Result<Vec<u8>, NetworkError> {
         let mut bytes = vec![0; usize::try_from(limit.min(65_536)).unwrap_or_default()];
         loop {
-            self.stream.limit_reads(left(self.until)?).map_err(|error| failure(&error))?;
+            self.stream.limit(left(self.until)?).map_err(|error| failure(&error))?;
             match self.stream.read(&mut bytes) {
                 Ok(count) => {
                     bytes.truncate(count);

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use crate::host::{Connection, FileError, Host, Identity, NetworkError, TlsOptions, Trust};
+use crate::place::Place;
 use crate::plugin::Outcome;
 use crate::settings::{Setting, SettingsError};
 
@@ -93,6 +94,22 @@ impl fmt::Display for PemError {
 }
 
 impl std::error::Error for PemError {}
+
+/// Connects to `place`, with TLS if the settings have a table for it, and offers `protocols` (ALPN) then.
+///
+/// **Errors:** what a probe makes of it, as for [`NetworkError::outcome`] and [`Tls::protect`].
+pub fn connect(
+    place: &Place,
+    tls: Option<&Tls>,
+    host: &impl Host,
+    protocols: &[&str],
+) -> Result<Box<dyn Connection>, Outcome> {
+    let connection = place.connect(host).map_err(|error| error.outcome(&format!("connect to {place}")))?;
+    match tls {
+        Some(tls) => tls.protect(connection, host, &place.host, &place.to_string(), protocols),
+        None => Ok(connection),
+    }
+}
 
 impl Tls {
     /// Reads the table: `ca`, `server-name`, `insecure`, `certificate` and `key`.
