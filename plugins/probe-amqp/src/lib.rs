@@ -8,7 +8,7 @@ mod settings;
 mod wire;
 
 use hilum_plugin::{
-    Connection, Description, Grant, Host, NetworkError, Outcome, Plugin, Probe, Request, Settings, SettingsError,
+    Connection, Description, Grant, Host, NetworkError, Outcome, Plugin, Probe, Request, Settings, SettingsError, tls,
 };
 
 use crate::settings::Queue;
@@ -42,7 +42,10 @@ impl Plugin for ProbeAmqp {
             name: "probe-amqp",
             version: env!("CARGO_PKG_VERSION"),
             settings_schema: include_str!("../settings.json"),
-            grants: vec![Grant { kind: "connect", value: None, reason: "host and port of the settings" }],
+            grants: vec![
+                Grant { kind: "connect", value: None, reason: "host and port of the settings" },
+                Grant { kind: "files", value: None, reason: "files that `tls` names, if it names any" },
+            ],
         }
     }
 
@@ -62,7 +65,7 @@ hilum_plugin::export!(ProbeAmqp);
 /// One conversation. An early end is an `Err`.
 fn ask(target: &Target, host: &impl Host) -> Result<Outcome, Outcome> {
     let place = target.place.to_string();
-    let connection = target.place.connect(host).map_err(|e| e.outcome(&format!("connect to {place}")))?;
+    let connection = tls::connect(&target.place, target.tls.as_ref(), host, &[])?;
     let mut session = Session { connection, reader: MethodReader::default(), target, place };
     session.log_in()?;
     let outcome = match &target.queue {

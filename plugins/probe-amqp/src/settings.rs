@@ -1,10 +1,12 @@
 //! Where to log in and what to ask there, from the plan's `with` table.
 
+use hilum_plugin::tls::Tls;
 use hilum_plugin::{Place, Setting, Settings, SettingsError};
 use std::fmt;
 
-/// The port IANA has given to AMQP.
+/// The port IANA has given to AMQP, and the one for AMQP with TLS from the first byte.
 const PORT: u16 = 5672;
+const TLS_PORT: u16 = 5671;
 
 /// What a short string of the protocol can hold. **Units:** bytes.
 const MAX_SHORT: usize = 255;
@@ -16,6 +18,7 @@ const MAX_PASSWORD: usize = 7 * 1024;
 /// One login and its expectations.
 pub struct Target {
     pub(crate) place: Place,
+    pub(crate) tls: Option<Tls>,
     pub(crate) username: String,
     /// Never shown.
     pub(crate) password: String,
@@ -39,7 +42,8 @@ impl fmt::Debug for Target {
 
 impl Target {
     pub(crate) fn read(settings: &mut Settings) -> Result<Target, SettingsError> {
-        let place = Place::read(settings, Some(PORT))?;
+        let tls = settings.optional("tls").map(Tls::read).transpose()?;
+        let place = Place::read(settings, Some(if tls.is_some() { TLS_PORT } else { PORT }))?;
         let username = match settings.optional("username") {
             None => "guest".to_owned(),
             Some(name) => without_nul(&name, read_short(&name)?)?,
@@ -56,7 +60,7 @@ impl Target {
         let max_messages = read_bound(settings.optional("max-messages"), name.is_some())?;
         let min_consumers = read_bound(settings.optional("min-consumers"), name.is_some())?;
         let queue = name.map(|name| Queue { name, max_messages, min_consumers });
-        Ok(Target { place, username, password, virtual_host, queue })
+        Ok(Target { place, tls, username, password, virtual_host, queue })
     }
 }
 

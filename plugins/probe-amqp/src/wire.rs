@@ -142,9 +142,7 @@ impl fmt::Display for WireError {
             WireError::Version(version) => {
                 write!(f, "speaks AMQP {}, not 0-9-1; probe a port where it speaks 0-9-1", version_name(*version))
             }
-            WireError::Tls => {
-                f.write_str("speaks TLS, which this probe does not; probe the plain port, which is mostly 5672")
-            }
+            WireError::Tls => f.write_str("speaks TLS; write tls = {}, or probe the plain port, which is mostly 5672"),
             WireError::Protocol(bytes) => {
                 write!(f, "does not speak AMQP, it sent {}; check host and port", shown(bytes, SHOWN))
             }

@@ -1,7 +1,7 @@
 //! The probe against a scripted broker.
 
 use hilum_plugin::fake::{FakeHost, Random, Step};
-use hilum_plugin::{NetworkError, Outcome, Plugin, Request};
+use hilum_plugin::{NetworkError, Outcome, Plugin, Request, TlsOptions, Trust};
 use probe_amqp::ProbeAmqp;
 
 const LOGIN: &str = r#"{"host": "127.0.0.1", "username": "probe", "password": "s3cret"}"#;
@@ -286,7 +286,7 @@ fn other_protocols_fail_and_are_named() {
         (b"AMQP\x00\x00\x09\x01", "sends back what it is sent"),
         (b"AMQX\x00\x00\x09\x01", "does not speak AMQP, it sent \"AMQX"),
         (b"A", "closed the connection at the header of AMQP 0-9-1, 1 of a frame's bytes came"),
-        (b"\x15\x03\x03\x00\x02\x02\x46", "speaks TLS, which this probe does not"),
+        (b"\x15\x03\x03\x00\x02\x02\x46", "speaks TLS; write tls = {}"),
         (b"+PONG\r\n", "does not speak AMQP"),
         (b"\xff\xff\xff\xff", r"it sent "),
         (b"\x00", r#"it sent "\x00""#),
@@ -431,6 +431,34 @@ fn the_network_decides_between_fail_and_unknown() {
 }
 
 #[test]
+fn with_tls_the_same_is_asked_at_the_port_for_it() {
+    let frames = [login(), vec![close_ok()]].concat().concat();
+    let settings = LOGIN.replacen('{', r#"{"tls": {"insecure": true, "server-name": "mq.example"}, "#, 1);
+    let at = |port, steps| FakeHost::new().with_remaining(1000).with_peer("127.0.0.1", port, steps);
+    let (plain, protected) = (at(5672, vec![Step::Send(frames.clone())]), at(5671, vec![Step::Send(frames)]));
+    assert_eq!(check(LOGIN, &plain), Outcome::Pass);
+    assert_eq!(check(&settings, &protected), Outcome::Pass);
+    let options = TlsOptions {
+        server_name: "mq.example".to_owned(),
+        trust: Trust::Anybody,
+        identity: None,
+        protocols: Vec::new(),
+    };
+    assert_eq!(protected.agreements(), [options]);
+    let written = |host: &FakeHost| host.conversations().first().map(|conversation| conversation.written.clone());
+    assert_eq!(written(&protected), written(&plain));
+
+    let refusing = |error| check(&settings, &at(5671, vec![Step::Hang]).with_tls_refusal(error));
+    let outcome = refusing(NetworkError::Untrusted("invalid peer certificate: Expired".to_owned()));
+    assert!(
+        fails_with(&outcome, "cannot agree on TLS with 127.0.0.1:5671: invalid peer certificate: Expired"),
+        "{outcome:?}"
+    );
+    let tiny = refusing(NetworkError::Unsupported("there is no TLS in this hilum".to_owned()));
+    assert!(matches!(&tiny, Outcome::Unknown(why) if why.contains("no TLS")), "{tiny:?}");
+}
+
+#[test]
 fn a_login_the_probe_does_not_speak_is_unknown() {
     for (frames, said) in [
         (
@@ -481,7 +509,7 @@ fn wrong_settings_are_unknown_and_say_what_to_write() {
         (r#"{"host": "a", "queue": "q", "min-consumers": 1.5}"#, "min-consumers: must be a whole number"),
         (
             r#"{"host": "a", "vhost": "/"}"#,
-            "vhost: no such key; there are host, port, username, password, virtual-host, queue, max-messages, min-consumers",
+            "vhost: no such key; there are tls, host, port, username, password, virtual-host, queue, max-messages, min-consumers",
         ),
     ] {
         let host = broker(Vec::new());
@@ -578,7 +606,7 @@ fn each_byte_that_matters_is_looked_at() {
 fn the_description_says_what_is_needed() {
     let description = ProbeAmqp::describe();
     assert_eq!(description.name, "probe-amqp");
-    assert_eq!(description.grants.iter().map(|grant| grant.kind).collect::<Vec<_>>(), ["connect"]);
+    assert_eq!(description.grants.iter().map(|grant| grant.kind).collect::<Vec<_>>(), ["connect", "files"]);
     for key in ["host", "port", "username", "password", "virtual-host", "queue", "max-messages", "min-consumers"] {
         assert!(description.settings_schema.contains(&format!("\"{key}\"")), "{key}");
     }

@@ -33,6 +33,10 @@ const DEFINITIONS: &str = r#"{
     "queues": [{"name": "orders", "vhost": "/", "durable": true, "auto_delete": false, "arguments": {}}]
 }"#;
 
+/// The authority of the tests, and what it has signed for `peer.test` and 127.0.0.1, with its key.
+const AUTHORITY: &str = include_str!("../../../core/sandbox/tests/attack/tls/authority.pem");
+const PAPERS: &str = include_str!("../../../core/sandbox/tests/attack/tls/right.pem");
+
 type Tried<T> = Result<T, Box<dyn Error>>;
 
 /// How long the server may take for what it does not do at once.
@@ -41,6 +45,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Children that are killed with the test, whatever ends it, and the folder they write to.
 struct Broker {
     port: u16,
+    tls_port: u16,
     folder: PathBuf,
     server: Child,
     /// Erlang's name service. The server would leave one behind as a daemon if it found none.
@@ -54,9 +59,18 @@ impl Broker {
         let _removed = fs::remove_dir_all(&folder);
         fs::create_dir_all(folder.join("home"))?;
         fs::write(folder.join("definitions.json"), DEFINITIONS)?;
-        let definitions = format!("load_definitions = {}\n", folder.join("definitions.json").display());
-        fs::write(folder.join("rabbitmq.conf"), definitions)?;
-        let [port, distribution, names_port] = free_ports()?;
+        fs::write(folder.join("authority.pem"), AUTHORITY)?;
+        fs::write(folder.join("papers.pem"), PAPERS)?;
+        let [port, tls_port, distribution, names_port] = free_ports()?;
+        let path = |name: &str| folder.join(name).display().to_string();
+        let (papers, authority) = (path("papers.pem"), path("authority.pem"));
+        let conf = format!(
+            "load_definitions = {}\n\
+             listeners.ssl.1 = 127.0.0.1:{tls_port}\n\
+             ssl_options.cacertfile = {authority}\nssl_options.certfile = {papers}\nssl_options.keyfile = {papers}\n",
+            path("definitions.json")
+        );
+        fs::write(folder.join("rabbitmq.conf"), conf)?;
 
         // Killed by the kernel should this process end without having done it.
         let mut names = Command::new("setpriv");
@@ -86,7 +100,7 @@ impl Broker {
         server.env("RABBITMQ_ALLOW_INPUT", "1");
         server.env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-noinput -start_epmd false");
         let server = spawn(&mut server, &folder, "server.log")?;
-        Ok(Broker { port, folder, server, names })
+        Ok(Broker { port, tls_port, folder, server, names })
     }
 
     /// Waits until the probe passes, and gives up when the server does.
@@ -109,10 +123,7 @@ impl Broker {
 
     /// Asks with more settings, each beginning with a comma.
     fn ask(&self, more: &str, timeout: Duration) -> Outcome {
-        let host = NativeHost::new(timeout).with_grant("127.0.0.1", self.port);
-        let timeout_ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
-        let settings = format!(r#"{{"host": "127.0.0.1", "port": {}{more}}}"#, self.port);
-        hilum_plugin::check::<ProbeAmqp>(&Request { settings, timeout_ms, attempt: 1 }, &host)
+        ask(self.port, more, timeout)
     }
 
     fn passes(&self, more: &str) {
@@ -210,13 +221,24 @@ fn spawn(command: &mut Command, folder: &Path, log: &str) -> Tried<Child> {
     child.map_err(|error| format!("cannot run setpriv, which Debian's package util-linux has: {error}").into())
 }
 
-/// Three ports nobody listens at.
-fn free_ports() -> Tried<[u16; 3]> {
+/// Asks whoever listens at `port`, with more settings, each beginning with a comma.
+fn ask(port: u16, more: &str, timeout: Duration) -> Outcome {
+    let host = NativeHost::new(timeout).with_grant("127.0.0.1", port);
+    let timeout_ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+    let settings = format!(r#"{{"host": "127.0.0.1", "port": {port}{more}}}"#);
+    hilum_plugin::check::<ProbeAmqp>(&Request { settings, timeout_ms, attempt: 1 }, &host)
+}
+
+/// Ports nobody listens at.
+fn free_ports<const COUNT: usize>() -> Tried<[u16; COUNT]> {
     // All are held until all are known, so that they differ.
-    let held =
-        [TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?];
-    let [first, second, third] = &held;
-    Ok([first.local_addr()?.port(), second.local_addr()?.port(), third.local_addr()?.port()])
+    let held: Vec<TcpListener> =
+        (0..COUNT).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<std::io::Result<_>>()?;
+    let mut ports = [0; COUNT];
+    for (port, listener) in ports.iter_mut().zip(&held) {
+        *port = listener.local_addr()?.port();
+    }
+    Ok(ports)
 }
 
 fn frame(kind: u8, channel: u16, payload: &[u8]) -> Vec<u8> {
@@ -254,6 +276,21 @@ fn rabbitmq_is_told_from_a_rabbitmq_in_trouble() -> Tried<()> {
             &["403 \"ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN", "; check username and"],
         );
     }
+
+    step("with TLS only the right server passes");
+    let tls = |more: &str| {
+        let authority = AUTHORITY.replace('\n', "\\n");
+        ask(broker.tls_port, &format!(r#", "tls": {{"ca": "{authority}"{more}}}"#), PATIENCE)
+    };
+    assert_eq!(tls(""), Outcome::Pass);
+    assert_eq!(tls(r#", "server-name": "peer.test""#), Outcome::Pass);
+    let other = tls(r#", "server-name": "other.test""#);
+    assert!(matches!(&other, Outcome::Fail(why) if why.contains("cannot agree on TLS with 127.0.0.1")), "{other:?}");
+    let plain = ask(broker.tls_port, "", PATIENCE);
+    assert!(matches!(&plain, Outcome::Fail(why) if why.contains("write tls = {}")), "{plain:?}");
+    let swapped =
+        ask(broker.port, r#", "tls": {"ca": "CA"}"#.replace("CA", &AUTHORITY.replace('\n', "\\n")).as_str(), PATIENCE);
+    assert!(matches!(&swapped, Outcome::Fail(why) if why.contains("it does not speak TLS")), "{swapped:?}");
 
     step("a virtual host that is not there or not allowed fails with the server's reason");
     broker.fails(

@@ -8,7 +8,9 @@ mod resp;
 mod settings;
 mod shown;
 
-use hilum_plugin::{Description, Grant, Host, Outcome, Plugin, Probe, Request, Settings, SettingsError};
+use hilum_plugin::{
+    Description, Grant, Host, NetworkError, Outcome, Plugin, Probe, Request, Settings, SettingsError, tls,
+};
 
 use crate::resp::{Answer, Wire, WireError};
 pub use crate::settings::Target;
@@ -26,7 +28,10 @@ impl Plugin for ProbeRedis {
             name: "probe-redis",
             version: env!("CARGO_PKG_VERSION"),
             settings_schema: include_str!("../settings.json"),
-            grants: vec![Grant { kind: "connect", value: None, reason: "host and port of the settings" }],
+            grants: vec![
+                Grant { kind: "connect", value: None, reason: "host and port of the settings" },
+                Grant { kind: "files", value: None, reason: "files that `tls` names, if it names any" },
+            ],
         }
     }
 
@@ -46,7 +51,7 @@ hilum_plugin::export!(ProbeRedis);
 /// One connection: log in, choose the database, ask. An early end is an `Err`.
 fn ask(target: &Target, host: &impl Host) -> Result<Outcome, Outcome> {
     let place = target.place.to_string();
-    let connection = target.place.connect(host).map_err(|error| error.outcome(&format!("connect to {place}")))?;
+    let connection = tls::connect(&target.place, target.tls.as_ref(), host, &[])?;
     let mut session = Session { wire: Wire::new(connection), target, place };
     if let Some(words) = target.login() {
         // The arguments are nobody's business.
@@ -105,13 +110,20 @@ impl Session<'_> {
         match error {
             WireError::Send(error) => error.outcome(&format!("send {question} to {place}")),
             WireError::Receive(error) => {
-                error.outcome(&format!("get an answer to {question} from {place}, which sent {came}"))
+                let outcome = error.outcome(&format!("get an answer to {question} from {place}, which sent {came}"));
+                match (error, outcome) {
+                    (NetworkError::Closed, Outcome::Fail(story)) => {
+                        Outcome::Fail(format!("{story}{}", self.hint_silent()))
+                    }
+                    (_, outcome) => outcome,
+                }
             }
             WireError::Ended => Outcome::Fail(format!(
-                "{place} closed the connection before its answer to {question} was complete; it sent {came}"
+                "{place} closed the connection before its answer to {question} was complete; it sent {came}{}",
+                self.hint_silent()
             )),
             WireError::Foreign if self.wire.came().starts_with(TLS_ALERT) => Outcome::Fail(format!(
-                "{place} does not speak the Redis protocol: it sent {came}, which is TLS; give the port without TLS"
+                "{place} does not speak the Redis protocol: it sent {came}, which is TLS{HINT_TLS}"
             )),
             WireError::Foreign => Outcome::Fail(format!(
                 "{place} does not speak the Redis protocol: it sent {came} when asked {question}"
@@ -126,6 +138,11 @@ impl Session<'_> {
                 Outcome::Fail(format!("{place} sent more than one answer to {question}: it sent {came}"))
             }
         }
+    }
+
+    /// The way out where the connection ended without a word, as on the TLS port of Redis.
+    fn hint_silent(&self) -> &'static str {
+        if self.wire.came().is_empty() && self.target.tls.is_none() { HINT_TLS } else { "" }
     }
 
     fn judge(&self, question: &str, answer: &Answer) -> Outcome {
@@ -169,6 +186,9 @@ impl Session<'_> {
         shown::bytes(bytes, self.target.password())
     }
 }
+
+/// The way out where a server may want TLS.
+const HINT_TLS: &str = "; if it speaks TLS, write tls = {}";
 
 /// How a TLS server says that it did not understand: the record type alert and the major version.
 ///

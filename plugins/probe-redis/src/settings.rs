@@ -1,5 +1,6 @@
 //! Where to ask, as whom, what, and what to expect, from the plan's `with` table.
 
+use hilum_plugin::tls::Tls;
 use hilum_plugin::{Place, Setting, Settings, SettingsError};
 use std::fmt;
 
@@ -34,6 +35,7 @@ const DISCREET: &[&str] = &["ACL", "CONFIG", "MIGRATE"];
 /// One question and its expectation.
 pub struct Target {
     pub(crate) place: Place,
+    pub(crate) tls: Option<Tls>,
     username: Option<String>,
     password: Option<String>,
     pub(crate) database: Option<i64>,
@@ -62,6 +64,7 @@ impl fmt::Debug for Target {
 impl Target {
     pub(crate) fn read(settings: &mut Settings) -> Result<Target, SettingsError> {
         let place = Place::read(settings, Some(PORT))?;
+        let tls = settings.optional("tls").map(Tls::read).transpose()?;
         let username = settings.optional("username").map(|name| read_credential(&name)).transpose()?;
         let password = settings.optional("password").map(|word| read_credential(&word)).transpose()?;
         let database =
@@ -91,7 +94,7 @@ impl Target {
                 _ => Wanted::Anything,
             },
         };
-        Ok(Target { place, username, password, database, command, wanted })
+        Ok(Target { place, tls, username, password, database, command, wanted })
     }
 
     pub(crate) fn password(&self) -> Option<&str> {

@@ -1,7 +1,7 @@
 //! The probe against a scripted host.
 
 use hilum_plugin::fake::{FakeHost, Random, Step};
-use hilum_plugin::{NetworkError, Outcome, Request};
+use hilum_plugin::{NetworkError, Outcome, Request, TlsOptions, Trust};
 use probe_redis::ProbeRedis;
 
 fn check(settings: &str, host: &FakeHost) -> Outcome {
@@ -150,7 +150,7 @@ fn who_speaks_another_protocol_fails_with_what_it_sent() {
             "does not speak the Redis protocol: it sent \"HTTP/1.1 400 Bad Request\\r\\n\"",
         ),
         ("SSH-2.0-x\r\n", "does not speak the Redis protocol: it sent \"SSH-2.0-x\\r\\n\""),
-        ("\x15\x03\x01\0\x02\x02\x46", "which is TLS; give the port without TLS"),
+        ("\x15\x03\x01\0\x02\x02\x46", "which is TLS; if it speaks TLS, write tls = {}"),
         ("%1\r\n+a\r\n+b\r\n", "does not speak the Redis protocol"),
         ("\0\0\0\0", "it sent \"\\x00\\x00\\x00\\x00\" when asked PING"),
         ("+PONG\n", "a line does not end with CR LF"),
@@ -195,6 +195,35 @@ fn silence_and_broken_connections_fail_with_the_step_and_what_came() {
             assert!(matches!(&outcome, Outcome::Fail(why) if why.contains(step)), "{length}: {outcome:?}");
         }
     }
+}
+
+#[test]
+fn with_tls_the_same_is_asked_on_a_protected_connection() {
+    let host = server(&["+OK\r\n", "+OK\r\n", "$5\r\nhello\r\n"]);
+    let settings = FULL.replacen('{', r#"{"tls": {"insecure": true, "server-name": "cache.example"}, "#, 1);
+    assert_eq!(check(&settings, &host), Outcome::Pass);
+    let options = TlsOptions {
+        server_name: "cache.example".to_owned(),
+        trust: Trust::Anybody,
+        identity: None,
+        protocols: Vec::new(),
+    };
+    assert_eq!(host.agreements(), [options]);
+    let written = host.conversations().first().map(|conversation| conversation.written.clone());
+    assert_eq!(written.as_deref(), Some(FULL_ASKED.as_bytes()));
+
+    let settings = r#"{"host": "h", "tls": {}}"#;
+    let refusing = |error: NetworkError| check(settings, &peer(vec![Step::Hang]).with_tls_refusal(error));
+    let outcome = refusing(NetworkError::Untrusted("invalid peer certificate: UnknownIssuer".to_owned()));
+    let said =
+        "cannot agree on TLS with h:6379: invalid peer certificate: UnknownIssuer; if it is the right one, set tls.ca";
+    assert!(matches!(&outcome, Outcome::Fail(why) if why.contains(said)), "{outcome:?}");
+    let tiny = refusing(NetworkError::Unsupported("there is no TLS in this hilum".to_owned()));
+    assert!(matches!(&tiny, Outcome::Unknown(why) if why.contains("no TLS")), "{tiny:?}");
+    // Without TLS in the settings silence may mean that the server wants it; with TLS it does not.
+    let silent = |settings| check(settings, &peer(Vec::new()));
+    assert!(matches!(silent(PING), Outcome::Fail(why) if why.ends_with("; if it speaks TLS, write tls = {}")));
+    assert!(matches!(silent(settings), Outcome::Fail(why) if !why.contains("if it speaks TLS")));
 }
 
 #[test]
@@ -252,7 +281,7 @@ fn wrong_settings_are_unknown_and_nobody_is_asked() {
         (r#""expect": "a", "contains": "b""#, "settings: contains: there is expect too; keep the one that is meant"),
         (
             r#""pasword": "hunter2""#,
-            "settings: pasword: no such key; there are host, port, username, password, database",
+            "settings: pasword: no such key; there are host, port, tls, username, password, database",
         ),
     ] {
         let host = server(&["+PONG\r\n"]);

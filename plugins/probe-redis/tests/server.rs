@@ -15,6 +15,10 @@ use probe_redis::ProbeRedis;
 
 type Tested = Result<(), Box<dyn std::error::Error>>;
 
+/// The authority of the tests, and what it has signed for `peer.test` and 127.0.0.1, with its key.
+const AUTHORITY: &str = include_str!("../../../core/sandbox/tests/attack/tls/authority.pem");
+const PAPERS: &str = include_str!("../../../core/sandbox/tests/attack/tls/right.pem");
+
 /// Time for a server to come up and for what a test waits for.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -34,7 +38,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// Starts a server with `arguments` more, waits until it answers a probe with `login` in its settings.
+    /// Starts a server with `arguments` more, in which `PORT` and `FOLDER` stand for its own, waits until it answers a probe with `login` in its settings.
     fn start(arguments: &[&str], login: &str) -> Result<Server, Box<dyn std::error::Error>> {
         // Someone else may take the free port before the server does.
         for _ in 0..5 {
@@ -67,10 +71,15 @@ impl Server {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         // A server that can be told to be a sentinel wants a file it can write.
         let plan = folder.join("redis.conf");
+        fs::write(folder.join("authority.pem"), AUTHORITY)?;
+        fs::write(folder.join("papers.pem"), PAPERS)?;
+        let own = |argument: &&str| {
+            argument.replace("PORT", &port.to_string()).replace("FOLDER", &folder.display().to_string())
+        };
         fs::write(&plan, format!("port {port}\nbind 127.0.0.1\ndaemonize no\ndir {}\n", folder.display()))?;
         let child = Command::new("redis-server")
             .arg(&plan)
-            .args(arguments)
+            .args(arguments.iter().map(own))
             .stdin(Stdio::null())
             .stdout(fs::File::create(folder.join("log"))?)
             .stderr(Stdio::null())
@@ -182,6 +191,50 @@ fn a_login_is_needed_and_judged_by_the_server() -> Tested {
     server.fails(r#", "username": "probe", "password": "hunter2""#, "; check username and password");
     server.fails(&format!(r#"{probe}, "command": ["GET", "k"]"#), "NOPERM");
     server.fails(&format!(r#"{probe}, "database": 1"#), "answered SELECT 1 with the error \"NOPERM");
+    Ok(())
+}
+
+/// `authority` as a JSON string.
+fn quoted(pem: &str) -> String {
+    format!("\"{}\"", pem.replace('\n', "\\n"))
+}
+
+#[test]
+fn with_tls_only_the_right_server_passes_and_says_whom_it_wants() -> Tested {
+    const TLS: &[&str] = &[
+        "--port",
+        "0",
+        "--tls-port",
+        "PORT",
+        "--tls-cert-file",
+        "FOLDER/papers.pem",
+        "--tls-key-file",
+        "FOLDER/papers.pem",
+        "--tls-ca-cert-file",
+        "FOLDER/authority.pem",
+        "--tls-auth-clients",
+    ];
+    let (authority, papers) = (quoted(AUTHORITY), quoted(PAPERS));
+    let trusting = format!(r#", "tls": {{"ca": {authority}}}"#);
+    let server = bare(&[TLS, &["no"]].concat(), &trusting)?;
+    server.passes(&trusting);
+    server.passes(&format!(r#", "tls": {{"ca": {authority}, "server-name": "peer.test"}}"#));
+    server.fails(
+        &format!(r#", "tls": {{"ca": {authority}, "server-name": "other.test"}}"#),
+        "cannot agree on TLS with 127.0.0.1",
+    );
+    server.fails(&format!(r#", "tls": {{"ca": {papers}}}"#), "invalid peer certificate");
+    server.fails("", "; if it speaks TLS, write tls = {}");
+
+    let showing = format!(r#", "tls": {{"ca": {authority}, "certificate": {papers}, "key": {papers}}}"#);
+    let server = bare(&[TLS, &["yes"]].concat(), &showing)?;
+    server.passes(&showing);
+    server.fails(&trusting, "received fatal alert");
+
+    // Without TLS it takes the handshake for the beginning of a line.
+    let plain = bare(&[], "")?;
+    let outcome = plain.check_within(&trusting, Duration::from_millis(300));
+    assert!(matches!(&outcome, Outcome::Fail(why) if why.ends_with(": timed out")), "{outcome:?}");
     Ok(())
 }
 

@@ -29,7 +29,10 @@ impl Plugin for ProbeSql {
             name: "probe-sql",
             version: env!("CARGO_PKG_VERSION"),
             settings_schema: include_str!("../settings.json"),
-            grants: vec![Grant { kind: "connect", value: None, reason: "host and port of the settings" }],
+            grants: vec![
+                Grant { kind: "connect", value: None, reason: "host and port of the settings" },
+                Grant { kind: "files", value: None, reason: "files that `tls` names, if it names any" },
+            ],
         }
     }
 
@@ -39,20 +42,20 @@ impl Plugin for ProbeSql {
 }
 
 impl Probe for ProbeSql {
-    fn check(target: &Target, request: &Request, host: &impl Host) -> Outcome {
-        ask(target, request, host).unwrap_or_else(|outcome| outcome)
+    fn check(target: &Target, _: &Request, host: &impl Host) -> Outcome {
+        ask(target, host).unwrap_or_else(|outcome| outcome)
     }
 }
 
 hilum_plugin::export!(ProbeSql);
 
 /// One login and one query. An early end is an `Err`.
-fn ask(target: &Target, request: &Request, host: &impl Host) -> Result<Outcome, Outcome> {
+fn ask(target: &Target, host: &impl Host) -> Result<Outcome, Outcome> {
     let server = target.server();
     let connection = target.place.connect(host).map_err(|error| error.outcome(&format!("connect to {server}")))?;
     let line = Line::new(connection, server, target.kind.name());
     match target.kind {
-        Kind::MySql => mysql::ask(line, target),
-        Kind::PostgreSql => postgresql::ask(line, target, request, host),
+        Kind::MySql => mysql::ask(line, target, host),
+        Kind::PostgreSql => postgresql::ask(line, target, host),
     }
 }

@@ -1,9 +1,9 @@
-//! MySQL's protocol 10, as MySQL from 4.1, MariaDB and ProxySQL speak it: logging in, one text query, and what comes back. It speaks no
-//! TLS, so it never sends a password that could be read, and it offers neither local files nor several statements in one.
+//! MySQL's protocol 10, as MySQL from 4.1, MariaDB and ProxySQL speak it: logging in, one text query, and what comes back. It sends the
+//! password itself only over TLS, and it offers neither local files nor several statements in one.
 //!
 //! **Source:** MySQL's "Client/Server Protocol" and MariaDB's "Clients & Utilities: Protocol".
 
-use hilum_plugin::Outcome;
+use hilum_plugin::{Host, Outcome};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
@@ -14,6 +14,7 @@ use crate::wire::{Cursor, Line, MAX_PACKET, Phase, said, shown};
 
 const CONNECT_WITH_DB: u32 = 1 << 3;
 const PROTOCOL_41: u32 = 1 << 9;
+const SSL: u32 = 1 << 11;
 const TRANSACTIONS: u32 = 1 << 13;
 const SECURE_CONNECTION: u32 = 1 << 15;
 const PLUGIN_AUTH: u32 = 1 << 19;
@@ -43,10 +44,18 @@ const MORE_RESULTS: u16 = 8;
 const QUIT: [u8; 5] = [1, 0, 0, 0, 1];
 
 /// Logs in, asks, and says good-bye.
-pub(crate) fn ask(line: Line, target: &Target) -> Result<Outcome, Outcome> {
+pub(crate) fn ask(line: Line, target: &Target, host: &impl Host) -> Result<Outcome, Outcome> {
     let mut talk = Talk { line, sequence: 0 };
     let greeting = greet(&mut talk, target)?;
     talk.line.phase = Phase::Login;
+    if target.tls.is_some() {
+        if greeting.capabilities & SSL == 0 {
+            abandon(&mut talk);
+            return Err(talk.line.without_tls("set ssl_cert and ssl_key there"));
+        }
+        talk.send(&introduction(target, &greeting))?;
+        talk.line = talk.line.protect(target, host)?;
+    }
     log_in(&mut talk, target, &greeting)?;
     talk.line.phase = Phase::Query;
     let outcome = query(&mut talk, target);
@@ -230,6 +239,9 @@ fn log_in(talk: &mut Talk, target: &Target, greeting: &Greeting) -> Result<(), O
             }
             // The hash was right; "OK" follows.
             [1, 3] if method == Method::Caching => {}
+            [1, 4] if method == Method::Caching && target.tls.is_some() => {
+                talk.send(&[target.password.as_bytes(), b"\0"].concat())?;
+            }
             [1, 4] if method == Method::Caching => return Err(uncached(talk, target)),
             _ => return Err(talk.line.garbage("within the login", &packet)),
         }
@@ -237,17 +249,26 @@ fn log_in(talk: &mut Talk, target: &Target, greeting: &Greeting) -> Result<(), O
     Err(talk.line.garbage("a login without an end", &[]))
 }
 
-/// The answer to a greeting.
-fn response(target: &Target, greeting: &Greeting, method: Method, answer: &[u8]) -> Vec<u8> {
+/// What we can do: how the answer to a greeting begins, and all of it that is said before TLS.
+fn introduction(target: &Target, greeting: &Greeting) -> Vec<u8> {
     let mut capabilities = PROTOCOL_41 | TRANSACTIONS | SECURE_CONNECTION;
     capabilities |= greeting.capabilities & PLUGIN_AUTH;
     if target.database.is_some() {
         capabilities |= CONNECT_WITH_DB;
     }
+    if target.tls.is_some() {
+        capabilities |= SSL;
+    }
     let mut packet = capabilities.to_le_bytes().to_vec();
     packet.extend_from_slice(&u32::try_from(MAX_PACKET).unwrap_or_default().to_le_bytes());
     packet.push(CHARSET);
     packet.extend_from_slice(&[0; 23]);
+    packet
+}
+
+/// The answer to a greeting.
+fn response(target: &Target, greeting: &Greeting, method: Method, answer: &[u8]) -> Vec<u8> {
+    let mut packet = introduction(target, greeting);
     packet.extend_from_slice(target.username.as_bytes());
     packet.push(0);
     packet.push(u8::try_from(answer.len()).unwrap_or_default());
@@ -256,7 +277,7 @@ fn response(target: &Target, greeting: &Greeting, method: Method, answer: &[u8])
         packet.extend_from_slice(database.as_bytes());
         packet.push(0);
     }
-    if capabilities & PLUGIN_AUTH != 0 {
+    if greeting.capabilities & PLUGIN_AUTH != 0 {
         packet.extend_from_slice(method.name());
         packet.push(0);
     }
@@ -284,8 +305,8 @@ fn give_up(talk: &mut Talk, target: &Target, method: &[u8]) -> Outcome {
 fn uncached(talk: &mut Talk, target: &Target) -> Outcome {
     abandon(talk);
     Outcome::Unknown(format!(
-        "{} wants the password of {} itself, which this probe sends to nobody: either it is wrong, or nobody has logged in by it since the \
-         server started; log in once over TLS or the server's socket, or give the probe a user with mysql_native_password",
+        "{} wants the password of {} itself, which this probe sends over TLS only: either it is wrong, or nobody has logged in by it since \
+         the server started; write tls = {{}}, log in once over the server's socket, or give the probe a user with mysql_native_password",
         target.server(),
         shown(target.username.as_bytes())
     ))

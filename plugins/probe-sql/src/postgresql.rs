@@ -1,11 +1,9 @@
-//! PostgreSQL's protocol 3.0: logging in, one simple query, and what comes back. It speaks no TLS and changes nothing on the server but
-//! what the query does.
+//! PostgreSQL's protocol 3.0: logging in, one simple query, and what comes back. It changes nothing on the server but what the query does.
 //!
 //! **Source:** PostgreSQL's manual, chapter "Frontend/Backend Protocol".
 
-use hilum_plugin::{Host, Outcome, Request};
-use md5::Md5;
-use sha2::{Digest, Sha256};
+use hilum_plugin::{Host, Outcome};
+use md5::{Digest, Md5};
 
 use crate::rows::Rows;
 use crate::scram::{MAX_ITERATIONS, Proof, Scram, ScramError, encode_base64};
@@ -15,31 +13,29 @@ use crate::wire::{Cursor, Line, MAX_PACKET, Phase, said, shown};
 /// Protocol 3.0, in the only message that has no type.
 const VERSION: u32 = 3 << 16;
 
+/// Random bytes of our nonce for SCRAM, as other clients send.
+const NONCE: u32 = 18;
+
+/// Asks for TLS, in a message without a type too.
+const TLS_REQUEST: u32 = 80_877_103;
+
 /// Logs in, asks, and says good-bye.
-pub(crate) fn ask(mut line: Line, target: &Target, request: &Request, host: &impl Host) -> Result<Outcome, Outcome> {
+pub(crate) fn ask(mut line: Line, target: &Target, host: &impl Host) -> Result<Outcome, Outcome> {
+    if target.tls.is_some() {
+        line.write(&counted(&[&TLS_REQUEST.to_be_bytes()]))?;
+        match line.take(1)?.as_slice() {
+            b"S" => line = line.protect(target, host)?,
+            b"N" => return Err(line.without_tls("set ssl = on there")),
+            other => return Err(line.garbage("when asked for TLS it sent", other)),
+        }
+    }
     line.phase = Phase::Login;
     line.write(&startup(target))?;
-    log_in(&mut line, target, || nonce(request, host))?;
+    log_in(&mut line, target, || encode_base64(&host.random(NONCE)))?;
     line.phase = Phase::Query;
     let outcome = query(&mut line, target);
     line.farewell(&message(b'X', &[]));
     outcome
-}
-
-/// A nonce of ours for SCRAM: 18 bytes as text.
-///
-/// A plugin has no random numbers. This one is a digest of the time, so it can be guessed but does not come twice, and that is what it is
-/// for here: the answer of another login cannot be played back to us. Whoever guesses it gains nothing, because the server proves itself
-/// only to someone who has proved to know the password. The password must not go into it: the nonce would be a quicker way to test guesses
-/// than the proof is.
-fn nonce(request: &Request, host: &impl Host) -> String {
-    let digest = Sha256::new()
-        .chain_update(host.wall_now().to_be_bytes())
-        .chain_update(host.monotonic_now().to_be_bytes())
-        .chain_update(request.attempt.to_be_bytes())
-        .chain_update(host.remaining_ms().to_be_bytes())
-        .finalize();
-    encode_base64(digest.get(..18).unwrap_or_default())
 }
 
 /// A message: type, length of itself and the rest, the rest.

@@ -1,5 +1,6 @@
 //! What to ask whom and what to expect, from the plan's `with` table.
 
+use hilum_plugin::tls::Tls;
 use hilum_plugin::{Place, Setting, Settings, SettingsError};
 use std::fmt;
 
@@ -44,6 +45,7 @@ impl Kind {
 pub struct Target {
     pub(crate) kind: Kind,
     pub(crate) place: Place,
+    pub(crate) tls: Option<Tls>,
     pub(crate) username: String,
     pub(crate) password: String,
     pub(crate) database: Option<String>,
@@ -65,6 +67,7 @@ impl Target {
     pub(crate) fn read(settings: &mut Settings) -> Result<Target, SettingsError> {
         let kind = read_kind(&settings.required("kind", "kind = \"mysql\" or kind = \"postgresql\"")?)?;
         let place = Place::read(settings, Some(kind.port()))?;
+        let tls = settings.optional("tls").map(Tls::read).transpose()?;
         let username = read_text(&settings.required("username", "username = \"probe\"")?, 1, MAX_NAME)?;
         let password = match settings.optional("password") {
             None => String::new(),
@@ -90,7 +93,7 @@ impl Target {
                 "rows.max = 0 allows no row to hold it; leave one of the two out",
             ));
         }
-        Ok(Target { kind, place, username, password, database, query, expect, min_rows, max_rows })
+        Ok(Target { kind, place, tls, username, password, database, query, expect, min_rows, max_rows })
     }
 
     /// Whom it asks, for messages.

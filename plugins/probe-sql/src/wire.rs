@@ -1,7 +1,9 @@
 //! What both protocols need of a connection: exactly so many bytes, within limits, and a story when they do not come. It knows neither
 //! protocol.
 
-use hilum_plugin::{Connection, NetworkError, Outcome};
+use hilum_plugin::{Connection, Host, NetworkError, Outcome};
+
+use crate::settings::Target;
 
 /// Bytes of one packet or message. A server decides about the length it announces, so it is not taken at its word; a probe's rows are
 /// short. Doubled, the plugin needs 512 KiB more memory.
@@ -82,6 +84,23 @@ impl Line {
 
     pub(crate) fn server(&self) -> &str {
         &self.server
+    }
+
+    /// The same with TLS, which the server has just been asked for, if the settings want it.
+    ///
+    /// What came before TLS could be anybody's: nothing of it may be left to be read as if the server had said it.
+    pub(crate) fn protect(self, target: &Target, host: &impl Host) -> Result<Line, Outcome> {
+        let Some(tls) = &target.tls else { return Ok(self) };
+        if !self.waiting().is_empty() {
+            return Err(self.garbage("it went on without TLS", self.waiting()));
+        }
+        let connection = tls.protect(self.connection, host, &target.place.host, &self.server, &[])?;
+        Ok(Line { connection, ..self })
+    }
+
+    /// The outcome of a server that has no TLS where the settings want it.
+    pub(crate) fn without_tls(&self, way_out: &str) -> Outcome {
+        Outcome::Fail(format!("{} does not offer TLS; {way_out}, or leave tls out", self.server))
     }
 
     /// Sends. A server may answer and close before it has read all: its answer then still counts, so a closed connection is left to the

@@ -1,7 +1,7 @@
 //! The probe against scripted servers.
 
 use hilum_plugin::fake::{FakeHost, Random, Step};
-use hilum_plugin::{NetworkError, Outcome, Request};
+use hilum_plugin::{NetworkError, Outcome, Request, TlsOptions, Trust};
 use probe_sql::ProbeSql;
 use sha2::{Digest, Sha256};
 
@@ -66,9 +66,21 @@ fn packet(sequence: u8, body: &[u8]) -> Vec<u8> {
 const NONCE: &[u8; 20] = b"abcdefghijklmnopqrst";
 
 fn greeting(method: &str) -> Vec<u8> {
+    greeting_of(method, 0xf7)
+}
+
+/// A greeting of a server that offers TLS.
+fn greeting_tls(method: &str) -> Vec<u8> {
+    greeting_of(method, 0xff)
+}
+
+/// `capabilities` are the second eight of them; among those is TLS.
+fn greeting_of(method: &str, capabilities: u8) -> Vec<u8> {
     let body = [
         b"\x0a8.0.36\0\x2a\0\0\0".as_slice(),
-        b"abcdefgh\0\xff\xf7\x2d\x02\0\xff\xdf\x15\0\0\0\0\0\0\0\0\0\0",
+        b"abcdefgh\0\xff",
+        &[capabilities],
+        b"\x2d\x02\0\xff\xdf\x15\0\0\0\0\0\0\0\0\0\0",
         b"ijklmnopqrst\0",
         method.as_bytes(),
         b"\0",
@@ -371,11 +383,104 @@ fn caching_sha2_password_passes_where_the_server_has_the_hash() {
     }
 }
 
+fn send(parts: &[&[u8]]) -> Step {
+    Step::Send(parts.concat())
+}
+
+const TLS: &str = r#", "tls": {"insecure": true, "server-name": "db.example"}"#;
+
+fn options() -> TlsOptions {
+    TlsOptions { server_name: "db.example".to_owned(), trust: Trust::Anybody, identity: None, protocols: Vec::new() }
+}
+
+#[test]
+fn mysql_is_asked_for_tls_before_anything_is_said() {
+    let rest = numbered(&[my_result(ROWS)]).split_off(4);
+    let host = peer(vec![Step::Send(greeting_tls("mysql_native_password")), send(&[&packet(3, OK), &rest])]);
+    assert_eq!(check(&settings("mysql", TLS), &host), Outcome::Pass);
+    assert_eq!(host.agreements(), [options()]);
+    let written = written(&host);
+    let request = written.get(..36).unwrap_or_default();
+    assert!(request.starts_with(&[32, 0, 0, 1]) && request.get(5).is_some_and(|high| high & 0x08 != 0), "{request:?}");
+    assert!(!contains(request, b"probe") && contains(&written, b"probe"));
+}
+
+#[test]
+fn mysql_gets_the_password_itself_over_tls_only() {
+    let (full, result) = (packet(3, &[1, 4]), my_result(ROWS));
+    let mut password = PASSWORD.as_bytes().to_vec();
+    password.push(0);
+    let script =
+        vec![Step::Send(greeting_tls("caching_sha2_password")), send(&[&full]), send(&[&packet(5, OK), &result])];
+    let host = peer(script.clone());
+    assert_eq!(check(&settings("mysql", TLS), &host), Outcome::Pass);
+    assert!(contains(&written(&host), &packet(4, &password)));
+
+    let script = vec![Step::Send([greeting_tls("caching_sha2_password"), packet(2, &[1, 4])].concat()), Step::Hang];
+    let host = peer(script);
+    assert_unknown(&check(&settings("mysql", ""), &host), "write tls = {}, log in once over the server's socket");
+    assert!(!contains(&written(&host), PASSWORD.as_bytes()));
+}
+
+#[test]
+fn a_server_without_tls_fails_and_hears_nothing() {
+    let host = peer(vec![Step::Send(greeting("mysql_native_password")), Step::Hang]);
+    let outcome = check(&settings("mysql", TLS), &host);
+    assert_fails(&outcome, "MySQL at 127.0.0.1:7 does not offer TLS; set ssl_cert and ssl_key there, or leave tls out");
+    assert_eq!(written(&host), packet(1, &[0]));
+    assert_eq!(host.agreements(), []);
+
+    let host = peer(vec![Step::Send(b"N".to_vec()), Step::Hang]);
+    let outcome = check(&settings("postgresql", TLS), &host);
+    assert_fails(&outcome, "PostgreSQL at 127.0.0.1:7 does not offer TLS; set ssl = on there, or leave tls out");
+    assert_eq!(written(&host), [0, 0, 0, 8, 4, 210, 22, 47]);
+
+    let host = peer(vec![Step::Send(b"E\0\0\0\x08SFA".to_vec()), Step::Hang]);
+    assert_fails(&check(&settings("postgresql", TLS), &host), "when asked for TLS it sent: \"E\"");
+}
+
+#[test]
+fn postgresql_is_asked_for_tls_before_anything_is_said() {
+    let host = peer(vec![Step::Send(b"S".to_vec()), Step::Send(pg_script())]);
+    assert_eq!(check(&settings("postgresql", TLS), &host), Outcome::Pass);
+    assert_eq!(host.agreements(), [options()]);
+    let written = written(&host);
+    assert!(written.starts_with(&[0, 0, 0, 8, 4, 210, 22, 47]) && contains(&written, b"probe"));
+}
+
+#[test]
+fn what_comes_before_tls_is_not_taken_for_what_comes_with_it() {
+    let login = [greeting_tls("mysql_native_password"), packet(3, OK), my_result(ROWS)].concat();
+    for (kind, sent) in [("mysql", login), ("postgresql", [b"S".to_vec(), pg_script()].concat())] {
+        let host = peer(vec![Step::Send(sent), Step::Hang]);
+        assert_fails(&check(&settings(kind, TLS), &host), "it went on without TLS");
+        assert_eq!(host.agreements(), []);
+    }
+}
+
+#[test]
+fn peers_that_are_not_trusted_fail() {
+    for (kind, name, first) in
+        [("mysql", "MySQL", greeting_tls("mysql_native_password")), ("postgresql", "PostgreSQL", b"S".to_vec())]
+    {
+        let peer = || peer(vec![Step::Send(first.clone()), Step::Hang]);
+        let untrusted = NetworkError::Untrusted("invalid peer certificate: UnknownIssuer".to_owned());
+        let outcome = check(&settings(kind, TLS), &peer().with_tls_refusal(untrusted));
+        assert_fails(&outcome, &format!("cannot agree on TLS with {name} at 127.0.0.1:7: invalid peer certificate"));
+        let tiny = NetworkError::Unsupported("there is no TLS in this hilum".to_owned());
+        assert_unknown(&check(&settings(kind, TLS), &peer().with_tls_refusal(tiny)), "no TLS");
+        assert_unknown(
+            &check(&settings(kind, r#", "tls": {"ca": "/ca.pem"}"#), &peer()),
+            "reading /ca.pem is not granted",
+        );
+    }
+}
+
 #[test]
 fn mysql_logins_that_are_not_spoken_are_unknown_and_ended_properly() {
     let greeting = greeting("caching_sha2_password");
     for (answer, said) in [
-        (&b"\x01\x04"[..], "log in once over TLS or the server's socket"),
+        (&b"\x01\x04"[..], "sends over TLS only"),
         (
             b"\xfeclient_ed25519\0abcdefghijklmnopqrstuvwxyzabcdef",
             "log in by \"client_ed25519\", which this probe does not speak",
@@ -724,7 +829,7 @@ fn wrong_settings_are_unknown_and_say_what_to_write() {
             format!(r#"{{{base}, "rows": {{"max": 0}}, "expect": "a"}}"#),
             "expect: rows.max = 0 allows no row to hold it",
         ),
-        (format!(r#"{{{base}, "dsn": "a"}}"#), "dsn: no such key; there are kind, host, port, username, password"),
+        (format!(r#"{{{base}, "dsn": "a"}}"#), "dsn: no such key; there are kind, host, port, tls, username, password"),
     ] {
         let host = peer(Vec::new());
         let outcome = check(&settings, &host);

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write as _};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -17,6 +18,10 @@ type Failure = Box<dyn std::error::Error>;
 
 /// In no message, ever.
 const PASSWORD: &str = "tr0ub4dor";
+
+/// The authority of the tests, and what it has signed for `peer.test` and 127.0.0.1, with its key.
+const AUTHORITY: &str = include_str!("../../../core/sandbox/tests/attack/tls/authority.pem");
+const PAPERS: &str = include_str!("../../../core/sandbox/tests/attack/tls/right.pem");
 
 /// A call's time where the server is expected to answer.
 const ENOUGH: Duration = Duration::from_secs(10);
@@ -185,6 +190,15 @@ fn give_away(path: &Path) -> io::Result<()> {
     if is_root()? { run(Command::new("chown").arg("-R").arg(format!("{NOBODY}:{NOBODY}")).arg(path)) } else { Ok(()) }
 }
 
+/// Writes the certificates a server shows and trusts; where they are. Servers take a key only if nobody else can read it.
+fn write_papers(folder: &Folder) -> io::Result<[PathBuf; 2]> {
+    let [papers, authority] = ["papers.pem", "authority.pem"].map(|name| folder.0.join(name));
+    fs::write(&papers, PAPERS)?;
+    fs::write(&authority, AUTHORITY)?;
+    fs::set_permissions(&papers, fs::Permissions::from_mode(0o600))?;
+    Ok([papers, authority])
+}
+
 fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
@@ -201,9 +215,12 @@ fn mariadb(name: &str) -> Result<Server, Failure> {
          INSTALL SONAME 'auth_ed25519';\n\
          CREATE USER curve@'127.0.0.1' IDENTIFIED VIA ed25519 USING PASSWORD('{PASSWORD}');\n\
          CREATE USER either@'127.0.0.1' IDENTIFIED VIA unix_socket OR mysql_native_password USING PASSWORD('{PASSWORD}');\n\
-         GRANT SELECT ON shop.* TO native@'127.0.0.1', either@'127.0.0.1';\n"
+         CREATE USER secure@'127.0.0.1' IDENTIFIED BY '{PASSWORD}' REQUIRE SSL;\n\
+         CREATE USER known@'127.0.0.1' IDENTIFIED BY '{PASSWORD}' REQUIRE X509;\n\
+         GRANT SELECT ON shop.* TO native@'127.0.0.1', either@'127.0.0.1', secure@'127.0.0.1', known@'127.0.0.1';\n"
     );
     fs::write(&init, init_sql)?;
+    let [papers, authority] = write_papers(&folder)?;
     give_away(&folder.0)?;
     let option = |name: &str, path: &Path| format!("--{name}={}", path.display());
     // Each server removes what looks like its own left-overs from the temporary folder, so none may share one.
@@ -226,6 +243,9 @@ fn mariadb(name: &str) -> Result<Server, Failure> {
         &option("socket", &socket),
         &option("pid-file", &folder.0.join("pid")),
         &option("init-file", &init),
+        &option("ssl-cert", &papers),
+        &option("ssl-key", &papers),
+        &option("ssl-ca", &authority),
     ]);
     Server::started("mysql", &mut command, port, folder)
 }
@@ -251,6 +271,7 @@ fn postgresql(name: &str) -> Result<Server, Failure> {
     let programs = postgresql_programs()?;
     let folder = Folder::new(name)?;
     let data = folder.0.join("data");
+    let [papers, authority] = write_papers(&folder)?;
     give_away(&folder.0)?;
     run(unprivileged(&programs.join("initdb"))?.current_dir(&folder.0).arg("--pgdata").arg(&data).args([
         "--username=admin",
@@ -273,6 +294,8 @@ fn postgresql(name: &str) -> Result<Server, Failure> {
         "CREATE DATABASE native\n\
          CREATE USER native PASSWORD '{PASSWORD}'\n\
          CREATE USER clear PASSWORD '{PASSWORD}'\n\
+         CREATE USER secure PASSWORD '{PASSWORD}'\n\
+         CREATE USER known PASSWORD '{PASSWORD}'\n\
          CREATE USER open\n\
          CREATE USER other\n\
          SET password_encryption = 'md5'\n\
@@ -290,6 +313,8 @@ fn postgresql(name: &str) -> Result<Server, Failure> {
     {
         writeln!(access, "host all {user} 127.0.0.1/32 {method}")?;
     }
+    writeln!(access, "hostssl all secure 127.0.0.1/32 scram-sha-256")?;
+    writeln!(access, "hostssl all known 127.0.0.1/32 scram-sha-256 clientcert=verify-ca")?;
     fs::write(data.join("pg_hba.conf"), access)?;
     let port = free_port()?;
     let mut command = unprivileged(&programs.join("postgres"))?;
@@ -300,6 +325,14 @@ fn postgresql(name: &str) -> Result<Server, Failure> {
         "unix_socket_directories=",
         "-c",
         "fsync=off",
+        "-c",
+        "ssl=on",
+        "-c",
+        &format!("ssl_cert_file={}", papers.display()),
+        "-c",
+        &format!("ssl_key_file={}", papers.display()),
+        "-c",
+        &format!("ssl_ca_file={}", authority.display()),
         "-c",
         &format!("port={port}"),
     ]);
@@ -395,6 +428,45 @@ fn postgresql_lets_in_and_answers_or_says_why_not() -> Result<(), Failure> {
     assert_unknown(&ask("-- nothing"), "asks nothing");
     assert_unknown(&ask("COPY names TO STDOUT"), "copies data");
     assert_eq!(ask("SELECT"), Outcome::Pass);
+    Ok(())
+}
+
+/// What both answer alike to who speaks TLS; `refused` is what a user who has to is told without.
+fn speaks_tls(server: &Server, database: &str, refused: &str) {
+    let quoted = |pem: &str| format!("\"{}\"", pem.replace('\n', "\\n"));
+    let (authority, papers) = (quoted(AUTHORITY), quoted(PAPERS));
+    let database = format!(r#", "database": "{database}""#);
+    let ask = |user: &str, tls: &str| server.check(user, PASSWORD, &format!(r#"{database}, "tls": {{{tls}}}"#));
+    let trusting = format!(r#""ca": {authority}"#);
+    let showing = format!(r#"{trusting}, "certificate": {papers}, "key": {papers}"#);
+    for (user, tls) in [("native", &trusting), ("secure", &trusting), ("known", &showing), ("secure", &showing)] {
+        assert_eq!(ask(user, tls), Outcome::Pass, "{user} {tls}");
+    }
+    assert_eq!(ask("secure", &format!(r#"{trusting}, "server-name": "peer.test""#)), Outcome::Pass);
+    assert_fails(&ask("secure", &format!(r#"{trusting}, "server-name": "other.test""#)), "cannot agree on TLS with ");
+    assert_fails(
+        &ask("secure", &format!(r#""ca": {papers}"#)),
+        "; if it is the right one, set tls.ca or tls.server-name",
+    );
+    assert_fails(
+        &server.check("secure", "wrong", &format!(r#"{database}, "tls": {{{trusting}}}"#)),
+        "refused the login",
+    );
+    assert_fails(&server.check("secure", PASSWORD, &database), refused);
+    assert_fails(&ask("known", &trusting), "");
+}
+
+#[test]
+fn mariadb_speaks_tls() -> Result<(), Failure> {
+    let server = mariadb("mariadb-tls")?;
+    speaks_tls(&server, "shop", "error 1045 (28000): Access denied for user 'secure'@");
+    Ok(())
+}
+
+#[test]
+fn postgresql_speaks_tls() -> Result<(), Failure> {
+    let server = postgresql("postgresql-tls")?;
+    speaks_tls(&server, "postgres", "no encryption");
     Ok(())
 }
 
