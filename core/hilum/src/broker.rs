@@ -19,6 +19,7 @@ use hilum_engine::{CallId, Event, Exit, Incarnation, ProbeId, Signal, Span, Tick
 use hilum_sys::channel::Channel;
 use hilum_sys::child::Child;
 use hilum_sys::crash;
+use hilum_sys::pages::Pages;
 use hilum_wire::{
     FromSandbox, FromStatus, MAX_FRAME, Overview, PluginInfo, PluginState, Series, ServiceReport, ToSandbox, ToStatus,
     VERSION,
@@ -167,7 +168,7 @@ pub(crate) struct Broker {
     plugins: Vec<Plugin>,
     calls: BTreeMap<CallId, Call>,
     errands: Errands,
-    buffer: Vec<u8>,
+    buffer: Option<Pages>,
     sent_overview: Option<Overview>,
     sent_services: Vec<Option<ServiceReport>>,
     /// Pings the status worker waits to have answered.
@@ -222,7 +223,7 @@ impl Broker {
             plugins,
             calls: BTreeMap::new(),
             errands: Errands::default(),
-            buffer: Vec::new(),
+            buffer: None,
             sent_overview: None,
             sent_services: Vec::new(),
             pongs: Vec::new(),
@@ -282,8 +283,10 @@ impl Broker {
     /// Reads and writes what a worker's channel is ready for.
     pub(crate) fn on_ready(&mut self, slot: usize, cx: &mut Context<'_>) {
         self.write_outbox(slot);
-        let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.resize(MAX_FRAME, 0);
+        let mut buffer = match self.buffer.take().map_or_else(|| Pages::new(MAX_FRAME), Ok) {
+            Ok(buffer) => buffer,
+            Err(error) => return self.abandon(slot, &format!("no room for what it says: {error}"), cx),
+        };
         // Bounded, so that a worker that never stops talking cannot keep the loop from signals and children.
         for _ in 0..64 {
             let Some(live) = self.slots.get(slot).and_then(|slot| slot.live.as_ref()) else { break };
@@ -304,7 +307,7 @@ impl Broker {
                 }
             }
         }
-        self.buffer = buffer;
+        self.buffer = Some(buffer);
     }
 
     /// A worker's process was reaped.

@@ -43,6 +43,12 @@ pub fn main(argv: &[OsString]) -> u8 {
             _ => {}
         }
     }
+    command_line(argv)
+}
+
+/// What a person or a container's image asks for. Its frame is two pages large, which is nothing that workers should stand on all their lives.
+#[inline(never)]
+fn command_line(argv: &[OsString]) -> u8 {
     let environment = |name: &str| std::env::var_os(name);
     let facts = Facts { pid: hilum_sys::process::pid() };
     let cmdline = own_words(argv);

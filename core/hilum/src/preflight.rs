@@ -9,6 +9,7 @@ use hilum_config::{Launch, Place};
 use hilum_engine::Signal;
 use hilum_sys::channel::Channel;
 use hilum_sys::child::Child;
+use hilum_sys::pages::Pages;
 use hilum_sys::poll::{self, Slot};
 use hilum_sys::{crash, executable, reap};
 use hilum_wire::{Answer, Ask, FromSandbox, MAX_FRAME, ToSandbox, VERSION};
@@ -145,7 +146,7 @@ impl Asking {
 
     /// The next answer. What a plugin has to say here, it says again when it runs, and what it uses of the processor has no consequences yet.
     fn receive(&mut self) -> Result<FromSandbox, String> {
-        let mut buffer = vec![0; MAX_FRAME];
+        let mut buffer = Pages::new(MAX_FRAME).map_err(|error| format!("cannot speak to the sandbox: {error}"))?;
         loop {
             match self.channel.receive(&mut buffer) {
                 Ok(packet) if packet.len == 0 => return Err("the sandbox died".to_owned()),

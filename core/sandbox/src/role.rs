@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hilum_sys::channel::Channel;
+use hilum_sys::pages::Pages;
 use hilum_sys::{confine, open};
 use hilum_wire::{Answer, FrameError, FromSandbox, LoadFailure, MAX_FRAME, Octets, Series, ToSandbox, VERSION, decode};
 use tokio::io::Interest;
@@ -167,7 +168,7 @@ impl Role {
         refused: Vec<String>,
     ) -> Result<(), ServeError> {
         self.outbox.push(&FromSandbox::Hello { version: VERSION, refused });
-        let mut buffer = vec![0; MAX_FRAME];
+        let mut buffer = Pages::new(MAX_FRAME).map_err(ServeError::Channel)?;
         // While PID 1 does not keep up. To wait for room all the time would be to wake up whenever it takes an answer.
         let mut full = None;
         loop {

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 use hilum_sys::channel::Channel;
+use hilum_sys::pages::Pages;
 use hilum_wire::{FromStatus, MAX_FRAME, ToStatus, VERSION};
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
@@ -71,7 +72,7 @@ pub(crate) fn ping(server: &Server, asked: Instant) {
 
 /// Takes in what PID 1 says until it closes the channel.
 pub(crate) async fn follow(server: &Server) -> Result<(), ServeError> {
-    let mut buffer = vec![0; MAX_FRAME];
+    let mut buffer = Pages::new(MAX_FRAME).map_err(ServeError::Channel)?;
     let mut greeted = false;
     let mut burst = 0;
     loop {

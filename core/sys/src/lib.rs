@@ -16,6 +16,7 @@ pub mod inherit;
 pub mod listen;
 pub mod open;
 pub mod output;
+pub mod pages;
 pub mod pipe;
 pub mod poll;
 pub mod process;

@@ -113,7 +113,7 @@ struct Call {
     #[argh(positional)]
     component: PathBuf,
 
-    /// settings as JSON (default: {{}})
+    /// settings as JSON (default: {})
     #[argh(option, arg_name = "json", default = "String::from(\"{}\")")]
     settings: String,
 
