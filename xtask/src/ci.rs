@@ -46,6 +46,26 @@ const STEPS: &[Step] = &[
             )
         },
     },
+    // A workspace of its own; what uses libFuzzer itself is compiled when fuzzing.
+    Step {
+        name: "clippy-fuzz",
+        run: || {
+            check(
+                "clippy of the fuzz targets",
+                &[
+                    "clippy",
+                    "--locked",
+                    "--no-default-features",
+                    "--manifest-path=fuzz/Cargo.toml",
+                    "--target-dir=target",
+                    "--all-targets",
+                    "--",
+                    "-D",
+                    "warnings",
+                ],
+            )
+        },
+    },
     Step { name: "dist", run: distribute },
     Step { name: "size", run: || size::run(Arguments::new(Vec::new())).map(|()| Tally::of(true)) },
     Step { name: "unit", run: unit },

@@ -1,5 +1,9 @@
 //! The one engine configuration that hilum and `hilumc` share. wasmtime refuses code that was compiled under another one, so every
 //! change here invalidates every precompiled plugin: change [`CONFIG_ID`] with it, and do it rarely.
+//!
+//! Stacks and memories are mapped for each call. wasmtime's pooling allocator, which uses them again, takes a fifth off the processor time of an
+//! empty call. It was measured and left out: it takes a third of a millisecond at the start of every worker for 64 calls at once and half of one
+//! for 256, has 70 KB of code, and gives plugins a fixed number of calls, memories and tables to take from each other.
 
 use std::fmt;
 use std::str::FromStr;
