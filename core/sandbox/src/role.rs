@@ -145,7 +145,7 @@ struct Role {
 
 /// How far the worker has given up what only loading needs.
 enum Sealing {
-    /// It may load.
+    /// It may load, with this.
     Open(Arc<Host>),
     /// It loads what was ordered, and nothing more.
     Asked,
