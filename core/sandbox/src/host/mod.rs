@@ -23,7 +23,7 @@ pub(crate) mod wasi;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-#[cfg(feature = "full")]
+#[cfg(any(feature = "full", feature = "pulley"))]
 use std::sync::OnceLock;
 
 use hilum_wire::Subject;
