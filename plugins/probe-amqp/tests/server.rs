@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use hilum_plugin::json::quoted;
 use hilum_plugin::native::NativeHost;
 use hilum_plugin::{Outcome, Request};
 use probe_amqp::ProbeAmqp;
@@ -278,18 +279,15 @@ fn rabbitmq_is_told_from_a_rabbitmq_in_trouble() -> Tried<()> {
     }
 
     step("with TLS only the right server passes");
-    let tls = |more: &str| {
-        let authority = AUTHORITY.replace('\n', "\\n");
-        ask(broker.tls_port, &format!(r#", "tls": {{"ca": "{authority}"{more}}}"#), PATIENCE)
-    };
-    assert_eq!(tls(""), Outcome::Pass);
-    assert_eq!(tls(r#", "server-name": "peer.test""#), Outcome::Pass);
-    let other = tls(r#", "server-name": "other.test""#);
+    let tls =
+        |port: u16, more: &str| ask(port, &format!(r#", "tls": {{"ca": {}{more}}}"#, quoted(AUTHORITY)), PATIENCE);
+    assert_eq!(tls(broker.tls_port, ""), Outcome::Pass);
+    assert_eq!(tls(broker.tls_port, r#", "server-name": "peer.test""#), Outcome::Pass);
+    let other = tls(broker.tls_port, r#", "server-name": "other.test""#);
     assert!(matches!(&other, Outcome::Fail(why) if why.contains("cannot agree on TLS with 127.0.0.1")), "{other:?}");
     let plain = ask(broker.tls_port, "", PATIENCE);
     assert!(matches!(&plain, Outcome::Fail(why) if why.contains("write tls = {}")), "{plain:?}");
-    let swapped =
-        ask(broker.port, r#", "tls": {"ca": "CA"}"#.replace("CA", &AUTHORITY.replace('\n', "\\n")).as_str(), PATIENCE);
+    let swapped = tls(broker.port, "");
     assert!(matches!(&swapped, Outcome::Fail(why) if why.contains("it does not speak TLS")), "{swapped:?}");
 
     step("a virtual host that is not there or not allowed fails with the server's reason");

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use hilum_plugin::json::quoted;
 use hilum_plugin::native::NativeHost;
 use hilum_plugin::{Outcome, Request};
 use probe_redis::ProbeRedis;
@@ -192,11 +193,6 @@ fn a_login_is_needed_and_judged_by_the_server() -> Tested {
     server.fails(&format!(r#"{probe}, "command": ["GET", "k"]"#), "NOPERM");
     server.fails(&format!(r#"{probe}, "database": 1"#), "answered SELECT 1 with the error \"NOPERM");
     Ok(())
-}
-
-/// `authority` as a JSON string.
-fn quoted(pem: &str) -> String {
-    format!("\"{}\"", pem.replace('\n', "\\n"))
 }
 
 #[test]

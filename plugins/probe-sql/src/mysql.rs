@@ -48,13 +48,13 @@ pub(crate) fn ask(line: Line, target: &Target, host: &impl Host) -> Result<Outco
     let mut talk = Talk { line, sequence: 0 };
     let greeting = greet(&mut talk, target)?;
     talk.line.phase = Phase::Login;
-    if target.tls.is_some() {
+    if let Some(tls) = &target.tls {
         if greeting.capabilities & SSL == 0 {
             abandon(&mut talk);
             return Err(talk.line.without_tls("set ssl_cert and ssl_key there"));
         }
         talk.send(&introduction(target, &greeting))?;
-        talk.line = talk.line.protect(target, host)?;
+        talk.line = talk.line.protect(tls, &target.place.host, host)?;
     }
     log_in(&mut talk, target, &greeting)?;
     talk.line.phase = Phase::Query;

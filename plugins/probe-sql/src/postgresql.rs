@@ -21,10 +21,10 @@ const TLS_REQUEST: u32 = 80_877_103;
 
 /// Logs in, asks, and says good-bye.
 pub(crate) fn ask(mut line: Line, target: &Target, host: &impl Host) -> Result<Outcome, Outcome> {
-    if target.tls.is_some() {
+    if let Some(tls) = &target.tls {
         line.write(&counted(&[&TLS_REQUEST.to_be_bytes()]))?;
         match line.take(1)?.as_slice() {
-            b"S" => line = line.protect(target, host)?,
+            b"S" => line = line.protect(tls, &target.place.host, host)?,
             b"N" => return Err(line.without_tls("set ssl = on there")),
             other => return Err(line.garbage("when asked for TLS it sent", other)),
         }

@@ -1,9 +1,8 @@
 //! What both protocols need of a connection: exactly so many bytes, within limits, and a story when they do not come. It knows neither
 //! protocol.
 
+use hilum_plugin::tls::Tls;
 use hilum_plugin::{Connection, Host, NetworkError, Outcome};
-
-use crate::settings::Target;
 
 /// Bytes of one packet or message. A server decides about the length it announces, so it is not taken at its word; a probe's rows are
 /// short. Doubled, the plugin needs 512 KiB more memory.
@@ -86,15 +85,14 @@ impl Line {
         &self.server
     }
 
-    /// The same with TLS, which the server has just been asked for, if the settings want it.
+    /// The same with TLS as `tls` says, which the server has just been asked for.
     ///
     /// What came before TLS could be anybody's: nothing of it may be left to be read as if the server had said it.
-    pub(crate) fn protect(self, target: &Target, host: &impl Host) -> Result<Line, Outcome> {
-        let Some(tls) = &target.tls else { return Ok(self) };
+    pub(crate) fn protect(self, tls: &Tls, name: &str, host: &impl Host) -> Result<Line, Outcome> {
         if !self.waiting().is_empty() {
             return Err(self.garbage("it went on without TLS", self.waiting()));
         }
-        let connection = tls.protect(self.connection, host, &target.place.host, &self.server, &[])?;
+        let connection = tls.protect(self.connection, host, name, &self.server, &[])?;
         Ok(Line { connection, ..self })
     }
 

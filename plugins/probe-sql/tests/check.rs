@@ -383,10 +383,6 @@ fn caching_sha2_password_passes_where_the_server_has_the_hash() {
     }
 }
 
-fn send(parts: &[&[u8]]) -> Step {
-    Step::Send(parts.concat())
-}
-
 const TLS: &str = r#", "tls": {"insecure": true, "server-name": "db.example"}"#;
 
 fn options() -> TlsOptions {
@@ -395,8 +391,8 @@ fn options() -> TlsOptions {
 
 #[test]
 fn mysql_is_asked_for_tls_before_anything_is_said() {
-    let rest = numbered(&[my_result(ROWS)]).split_off(4);
-    let host = peer(vec![Step::Send(greeting_tls("mysql_native_password")), send(&[&packet(3, OK), &rest])]);
+    let rest = [packet(3, OK), my_result(ROWS)].concat();
+    let host = peer(vec![Step::Send(greeting_tls("mysql_native_password")), Step::Send(rest)]);
     assert_eq!(check(&settings("mysql", TLS), &host), Outcome::Pass);
     assert_eq!(host.agreements(), [options()]);
     let written = written(&host);
@@ -407,14 +403,11 @@ fn mysql_is_asked_for_tls_before_anything_is_said() {
 
 #[test]
 fn mysql_gets_the_password_itself_over_tls_only() {
-    let (full, result) = (packet(3, &[1, 4]), my_result(ROWS));
-    let mut password = PASSWORD.as_bytes().to_vec();
-    password.push(0);
-    let script =
-        vec![Step::Send(greeting_tls("caching_sha2_password")), send(&[&full]), send(&[&packet(5, OK), &result])];
-    let host = peer(script.clone());
+    let rest = [packet(5, OK), my_result(ROWS)].concat();
+    let host =
+        peer([greeting_tls("caching_sha2_password"), packet(3, &[1, 4]), rest].map(Step::Send).into_iter().collect());
     assert_eq!(check(&settings("mysql", TLS), &host), Outcome::Pass);
-    assert!(contains(&written(&host), &packet(4, &password)));
+    assert!(contains(&written(&host), &packet(4, format!("{PASSWORD}\0").as_bytes())));
 
     let script = vec![Step::Send([greeting_tls("caching_sha2_password"), packet(2, &[1, 4])].concat()), Step::Hang];
     let host = peer(script);

@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use hilum_plugin::json::quoted;
 use hilum_plugin::native::NativeHost;
 use hilum_plugin::{Outcome, Request};
 use probe_sql::ProbeSql;
@@ -433,7 +434,6 @@ fn postgresql_lets_in_and_answers_or_says_why_not() -> Result<(), Failure> {
 
 /// What both answer alike to who speaks TLS; `refused` is what a user who has to is told without.
 fn speaks_tls(server: &Server, database: &str, refused: &str) {
-    let quoted = |pem: &str| format!("\"{}\"", pem.replace('\n', "\\n"));
     let (authority, papers) = (quoted(AUTHORITY), quoted(PAPERS));
     let database = format!(r#", "database": "{database}""#);
     let ask = |user: &str, tls: &str| server.check(user, PASSWORD, &format!(r#"{database}, "tls": {{{tls}}}"#));
@@ -453,7 +453,7 @@ fn speaks_tls(server: &Server, database: &str, refused: &str) {
         "refused the login",
     );
     assert_fails(&server.check("secure", PASSWORD, &database), refused);
-    assert_fails(&ask("known", &trusting), "");
+    assert_fails(&ask("known", &trusting), "refused the login of \"known\"");
 }
 
 #[test]
