@@ -134,6 +134,8 @@ pub struct PluginLaunch {
     pub allow: Allow,
     /// Whom it shares a worker process with.
     pub isolation: Isolation,
+    /// Whether an instance that answered well serves further calls.
+    pub reuse_instances: bool,
     /// Where the plan begins to speak of it.
     pub place: Place,
 }

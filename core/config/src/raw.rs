@@ -425,6 +425,14 @@ pub(crate) static PLUGIN: Schema = Schema {
             "`shared`: one worker process with other plugins. `own`: one of its own. `auto`: shared, until its calls have used 50 ms of a \
              processor beyond a hundredth of the time; then its own.",
         ),
+        key(
+            "reuse-instances",
+            Shape::Flag,
+            Absent::Default("false"),
+            "Whether an instance of it that answered serves further calls, up to 1,000. A short call then takes a quarter of the time, but what it \
+             leaves in the plugin's memory the next one finds. Kept are at most four that hold no more than `memory` together, none that holds \
+             more than half of it, and none that left a handle open.",
+        ),
         key("allow", Shape::Table(&ALLOW), Absent::Otherwise("nothing is allowed"), "What it may do."),
     ],
     later: &[],

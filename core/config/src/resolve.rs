@@ -611,6 +611,7 @@ impl Resolver {
             "shared" => Isolation::Shared,
             _ => Isolation::Auto,
         };
+        let reuse_instances = self.pick(&view, "reuse-instances").datum == Datum::Flag(true);
         let allow = view.merged("allow");
         let file = |entry: String| {
             let (path, mode) = entry.rsplit_once(':').unwrap_or((&entry, "ro"));
@@ -636,7 +637,17 @@ impl Resolver {
             processes: self.pick(&allow, "processes").datum == Datum::Flag(true),
         };
         let place = self.place(field.at);
-        PluginLaunch { name: field.name.clone(), path, bundled: None, sha256, memory, allow, isolation, place }
+        PluginLaunch {
+            name: field.name.clone(),
+            path,
+            bundled: None,
+            sha256,
+            memory,
+            allow,
+            isolation,
+            reuse_instances,
+            place,
+        }
     }
 
     fn command(&mut self, context: &Context<'_>, field: &Field) -> CommandLaunch {
@@ -826,6 +837,7 @@ mod tests {
             sha256 = "0123456789ABCDEF0123456789abcdef0123456789abcdef0123456789abcdef"
             memory = "1MiB"
             isolation = "own"
+            reuse-instances = true
             allow.connect = ["db:*"]
             allow.resolve = ["*.example"]
             allow.files = ["/run/a:ro", "/run/b:rw"]
@@ -921,6 +933,7 @@ mod tests {
                     memory: 4 << 20,
                     allow: Allow::default(),
                     isolation: Isolation::Auto,
+                    reuse_instances: false,
                     place: Place::default(),
                 },
                 PluginLaunch {
@@ -938,6 +951,7 @@ mod tests {
                         processes: true,
                     },
                     isolation: Isolation::Own,
+                    reuse_instances: true,
                     place: Place::default(),
                 },
             ]

@@ -85,6 +85,7 @@ pub(crate) fn order(plugin: u16, plan: &PluginLaunch) -> Result<(Vec<u8>, Vec<Ow
         sha256: plan.sha256.clone().or_else(|| plan.bundled.as_ref().map(|bundled| bundled.sha256.clone())),
         part: plan.bundled.as_ref().map(|bundled| (bundled.offset, bundled.len)),
         memory: plan.memory,
+        reuse_instances: plan.reuse_instances,
         grants,
     };
     let frame = hilum_wire::encode(&load)

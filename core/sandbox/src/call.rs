@@ -1,4 +1,5 @@
-//! One call of a plugin: a fresh store, bounded in memory, stack, time and words, and dropped afterwards whatever happened.
+//! One call of a plugin: a fresh store, bounded in memory, stack, time and words, and dropped afterwards whatever happened, unless the plan
+//! has good ones [reused](crate::reuse).
 //!
 //! Two bounds on time. Host functions answer `timed-out` at the soft deadline, a little before the hard one, so that a plugin can say
 //! what took so long. At the hard deadline the call is over wherever it is: in guest code, where the epoch brings it back within a
@@ -21,6 +22,7 @@ use crate::grant::Grants;
 use crate::host::settings::Given;
 use crate::host::{Limits, MemoryLimit, State};
 use crate::load::{Plugin, Speaks};
+use crate::reuse::{Seat, Spares};
 use crate::text::{MAX_TEXT, clean};
 use crate::ticker::Pace;
 
@@ -125,6 +127,8 @@ pub struct Ended {
     pub answer: Answer,
     /// How often it asked for what is not granted.
     pub denied: u32,
+    /// Whether its instance had served a call before.
+    pub reused: bool,
     /// Processor time it used, the host's work for it included, less what the [`Uplink`](crate::uplink::Uplink) was told meanwhile.
     pub used: Duration,
 }
@@ -162,7 +166,7 @@ pub async fn ask(plugin: &Arc<Plugin>, ask: Ask, timeout_ms: u64, subject: Optio
         }
         Ask::CheckSettings { settings } => (Given::new(&settings), Question::CheckSettings(settings)),
     };
-    let Ran { replied, denied, used } =
+    let Ran { replied, denied, reused, used } =
         run(plugin, question, Terms { timeout, granted, settings: given, subject }).await;
     let answer = match replied {
         Ok(Reply::Found(Outcome::Pass)) => Answer::Pass,
@@ -178,7 +182,7 @@ pub async fn ask(plugin: &Arc<Plugin>, ask: Ask, timeout_ms: u64, subject: Optio
         Err(Broken { kind: BrokenKind::Waiting, message }) => Answer::Fail(message),
         Err(Broken { kind, message }) => Answer::Broken { kind: kind.name().to_owned(), message },
     };
-    Ended { answer, denied, used }
+    Ended { answer, denied, reused, used }
 }
 
 /// A plugin was asked what it does not do.
@@ -245,6 +249,7 @@ struct Terms {
 struct Ran {
     replied: Result<Reply, Broken>,
     denied: u32,
+    reused: bool,
     used: Duration,
 }
 
@@ -271,48 +276,42 @@ impl Plugin {
         answer: oneshot::Sender<Ran>,
     ) {
         pace.set_running(true);
-        let mut store = Store::new(
-            self.pre.engine(),
-            State {
-                limits: Limits { memory: self.memory, memory_used: 0, table_used: 0 },
-                table: ResourceTable::new(),
-                open: 0,
-                grants: if terms.granted { Arc::clone(&self.grants) } else { Arc::new(Grants::default()) },
-                kept: Arc::clone(&self.kept),
-                pace: pace.clone(),
-                settings: terms.settings,
-                subject: terms.subject,
-                logged: 0,
-                denied: 0,
-                #[cfg(feature = "full")]
-                wasi: None,
-            },
-        );
-        store.limiter(|state| &mut state.limits);
-        store.set_hostcall_fuel(MAX_PASSED);
-        store.set_max_component_handles(MAX_HANDLES);
-        store.set_epoch_deadline(1);
-        let (turns, uplink) = (pace.clone(), Arc::clone(&self.kept.uplink));
-        store.epoch_deadline_callback(move |_| {
-            if Instant::now() >= deadline {
-                return Err(wasmtime::Error::new(Overrun));
+        // What is asked without grants meets an instance that never had any.
+        let spares = self.spares.as_ref().filter(|_| terms.granted);
+        let state = State {
+            limits: Limits { memory: self.memory, memory_used: 0, table_used: 0 },
+            table: ResourceTable::new(),
+            open: 0,
+            grants: if terms.granted { Arc::clone(&self.grants) } else { Arc::new(Grants::default()) },
+            kept: Arc::clone(&self.kept),
+            pace: pace.clone(),
+            deadline,
+            settings: terms.settings,
+            subject: terms.subject,
+            logged: 0,
+            denied: 0,
+            #[cfg(feature = "full")]
+            wasi: None,
+        };
+        let mut seat = match spares.and_then(Spares::take) {
+            Some(mut seat) => {
+                seat.store.data_mut().wake(state);
+                seat
             }
-            if let Some(used) = turns.used(TOLD) {
-                uplink.used(used);
-            }
-            Ok(if turns.is_spent() { UpdateDeadline::Yield(1) } else { UpdateDeadline::Continue(1) })
-        });
-        #[cfg(feature = "full")]
-        if self.wasi {
-            // WASI's own functions wait without telling the pace.
-            store.call_hook(|mut context, hook| {
-                context.data_mut().pace.on_hook(hook.entering_host());
-                Ok(())
-            });
-        }
+            None => Seat { store: self.store(state), answered: None, served: 0 },
+        };
+        let reused = seat.served > 0;
+        seat.store.set_hostcall_fuel(MAX_PASSED);
+        seat.store.set_epoch_deadline(1);
         let asked = tokio::time::timeout_at(deadline.into(), async {
-            let instance = self.pre.instantiate_async(&mut store).await?;
-            put(&self, question, &instance, &mut store).await
+            // Gone unless it answers.
+            let instance = match seat.answered.take() {
+                Some(instance) => instance,
+                None => self.pre.instantiate_async(&mut seat.store).await?,
+            };
+            let reply = put(&self, question, &instance, &mut seat.store).await?;
+            seat.answered = Some(instance);
+            Ok(reply)
         });
         let replied = match asked.await {
             Ok(Ok(reply)) => Ok(reply),
@@ -327,12 +326,45 @@ impl Plugin {
             Err(_) => Err(explain(&wasmtime::Error::new(Overrun), terms.timeout)),
         };
         pace.set_running(false);
-        store.data_mut().end();
+        seat.store.data_mut().end();
         let used = pace.used(Duration::ZERO).unwrap_or_default();
+        let ran = Ran { replied, denied: seat.store.data().denied(), reused, used };
+        let left = match spares {
+            Some(spares) => spares.give(seat),
+            None => Some(seat),
+        };
         // Whoever waited may have gone.
-        let _gone = answer.send(Ran { replied, denied: store.data().denied(), used });
-        // To give back what it took may take as long as all before, and is not waited for.
-        pace.answered().await;
+        let _gone = answer.send(ran);
+        if left.is_some() {
+            // To give back what it took may take as long as all before, and is not waited for.
+            pace.answered().await;
+        }
+    }
+
+    /// What a fresh instance lives in, with the bounds of all its calls.
+    fn store(&self, state: State) -> Store<State> {
+        let mut store = Store::new(self.pre.engine(), state);
+        store.limiter(|state| &mut state.limits);
+        store.set_max_component_handles(MAX_HANDLES);
+        store.epoch_deadline_callback(|context| {
+            let State { pace, deadline, kept, .. } = context.data();
+            if Instant::now() >= *deadline {
+                return Err(wasmtime::Error::new(Overrun));
+            }
+            if let Some(used) = pace.used(TOLD) {
+                kept.uplink.used(used);
+            }
+            Ok(if pace.is_spent() { UpdateDeadline::Yield(1) } else { UpdateDeadline::Continue(1) })
+        });
+        #[cfg(feature = "full")]
+        if self.wasi {
+            // WASI's own functions wait without telling the pace.
+            store.call_hook(|mut context, hook| {
+                context.data_mut().pace.on_hook(hook.entering_host());
+                Ok(())
+            });
+        }
+        store
     }
 }
 

@@ -23,6 +23,7 @@ pub mod host;
 pub mod load;
 mod outbox;
 mod resolve;
+mod reuse;
 mod role;
 mod runs;
 mod text;

@@ -23,6 +23,7 @@ use crate::compat::v0_0_1;
 use crate::engine::{Target, VERSION};
 use crate::grant::Grants;
 use crate::host::{Host, INTERFACES, Kept, State};
+use crate::reuse::Spares;
 use crate::text::clean;
 use crate::ticker::Lanes;
 use crate::uplink::Uplink;
@@ -56,8 +57,10 @@ pub struct Order {
     pub sha256: Option<String>,
     /// Where in the file it is, if it is not the whole of it: offset and length.
     pub part: Option<(u64, u64)>,
-    /// Cap of the linear memory of one call. **Units:** bytes.
+    /// Cap of the linear memory of an instance. **Units:** bytes.
     pub memory: u64,
+    /// Whether an instance that answered well serves further calls.
+    pub reuse_instances: bool,
     /// What it may do.
     pub grants: hilum_wire::Grants,
     /// A descriptor for each of `grants.files`.
@@ -77,6 +80,8 @@ pub struct Plugin {
     pub(crate) lanes: Arc<Lanes>,
     /// Whether its last call used up a tick.
     pub(crate) slow: AtomicBool,
+    /// Where the plan has instances reused: those that wait.
+    pub(crate) spares: Option<Spares>,
     /// Whether it imports WASI.
     #[cfg(feature = "full")]
     pub(crate) wasi: bool,
@@ -460,6 +465,7 @@ pub(crate) fn prepare(host: &Host, order: Order, bytes: &[u8], uplink: Arc<dyn U
         kept,
         lanes: Arc::clone(&host.lanes),
         slow: AtomicBool::new(false),
+        spares: order.reuse_instances.then(Spares::default),
         #[cfg(feature = "full")]
         wasi,
     };

@@ -235,7 +235,7 @@ impl Role {
             ToSandbox::Restore { plugin, key, value } => {
                 self.kept.entry(plugin).or_default().insert(key, value.0);
             }
-            ToSandbox::Load { plugin, name, sha256, part, memory, grants } => {
+            ToSandbox::Load { plugin, name, sha256, part, memory, reuse_instances, grants } => {
                 let state = self.kept.remove(&plugin).unwrap_or_default();
                 let Sealing::Open(host) = &self.sealing else {
                     let error = LoadError { plugin: name, cause: LoadCause::Sealed };
@@ -244,7 +244,8 @@ impl Role {
                 };
                 let mut descriptors = descriptors.into_iter();
                 let file = descriptors.next().map(File::from);
-                let order = Order { name, sha256, part, memory, grants, files: descriptors.collect(), state };
+                let order =
+                    Order { name, sha256, part, memory, reuse_instances, grants, files: descriptors.collect(), state };
                 let loading = load::load(Arc::clone(host), order, file, self.uplink(plugin));
                 let task = self.tasks.spawn(async move { Done::Loaded { plugin, loaded: Box::new(loading.await) } });
                 if let Some(earlier) = self.loads.insert(plugin, task) {
@@ -277,7 +278,11 @@ impl Role {
                 };
                 if let Some(why) = refusal {
                     let answer = Answer::Unknown(why);
-                    self.answer(id, call::Ended { answer, denied: 0, used: Duration::ZERO }, Duration::ZERO);
+                    self.answer(
+                        id,
+                        call::Ended { answer, denied: 0, reused: false, used: Duration::ZERO },
+                        Duration::ZERO,
+                    );
                 }
             }
             ToSandbox::Started { id } => self.runs.on_started(id, descriptors),
@@ -319,7 +324,7 @@ impl Role {
     }
 
     fn answer(&self, id: u64, ended: call::Ended, took: Duration) {
-        let call::Ended { answer, denied, used } = ended;
+        let call::Ended { answer, denied, used, .. } = ended;
         let (took_us, used_us) = (micros(took), micros(used));
         self.outbox.push(&FromSandbox::Answered { id, answer, denied, took_us, used_us });
     }

@@ -301,6 +301,8 @@ struct Slice {
     apart: bool,
     /// It is in a function of WASI.
     waiting: bool,
+    /// The call has ended.
+    over: bool,
 }
 
 impl Slice {
@@ -310,12 +312,27 @@ impl Slice {
     }
 }
 
-impl Drop for Turn {
-    fn drop(&mut self) {
-        if self.slice.get_mut().unwrap_or_else(PoisonError::into_inner).running {
+impl Turn {
+    fn lock(&self) -> MutexGuard<'_, Slice> {
+        self.slice.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The call is over. **Idempotent:** yes.
+    fn end(&self) {
+        let mut slice = self.lock();
+        if std::mem::replace(&mut slice.over, true) {
+            return;
+        }
+        if slice.running {
             self.ticker.shared.leave();
         }
         self.ticker.shared.end();
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -439,7 +456,7 @@ impl Pace {
     /// **Idempotent:** yes.
     pub(crate) fn set_running(&self, running: bool) {
         let mut slice = self.lock();
-        if slice.running == running {
+        if slice.over || slice.running == running {
             return;
         }
         slice.running = running;
@@ -450,8 +467,15 @@ impl Pace {
         }
     }
 
+    /// The call is over, though somebody may still hold its pace. It is when the last clone is dropped, too.
+    ///
+    /// **Idempotent:** yes.
+    pub(crate) fn end(&self) {
+        self.shared.end();
+    }
+
     fn lock(&self) -> MutexGuard<'_, Slice> {
-        self.shared.slice.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.lock()
     }
 }
 

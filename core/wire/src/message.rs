@@ -6,7 +6,7 @@ use crate::report::{Overview, ServiceReport};
 
 /// The protocol. Both ends are the same file, so a mismatch means that the file was replaced under a running PID 1; the worker is
 /// then refused with both numbers in the log. Raise it with every change to this module or to `report`.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// From PID 1 to the `status` worker.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -181,6 +181,8 @@ pub enum ToSandbox {
         part: Option<(u64, u64)>,
         /// Cap of each instance's linear memory. **Units:** bytes.
         memory: u64,
+        /// Whether an instance that answered well serves further calls.
+        reuse_instances: bool,
         /// What it may do.
         grants: Grants,
     },

@@ -40,6 +40,7 @@ pub(crate) struct Terms {
     pub(crate) timeout_ms: u64,
     pub(crate) memory_kib: u64,
     pub(crate) repeat: u32,
+    pub(crate) reuse_instances: bool,
 }
 
 /// Names of commands, and what is run by them.
@@ -76,7 +77,8 @@ impl Terms {
             commands.push((name.to_owned(), line.split_whitespace().map(str::to_owned).collect()));
         }
         let memory = self.memory_kib.saturating_mul(1024);
-        Ok((Order { name, memory, grants, files, ..Order::default() }, commands))
+        let reuse_instances = self.reuse_instances;
+        Ok((Order { name, memory, reuse_instances, grants, files, ..Order::default() }, commands))
     }
 
     fn ask(&self, plugin: &Plugin) -> Ask {
@@ -117,12 +119,14 @@ pub(crate) fn call(file: &Path, terms: &Terms) -> Result<(String, u8), Failure> 
     let uplink = Arc::clone(&terminal) as Arc<dyn Uplink>;
     let plugin = compile::plugin(&host, order, &compiled, uplink).map_err(|error| Failure::new(error.to_string()))?;
     let mut times = Vec::new();
+    let mut reused = 0;
     let call::Ended { answer, denied, .. } = run(async {
         loop {
             let began = Instant::now();
             let ended = call::ask(&plugin, terms.ask(&plugin), terms.timeout_ms, terms.subject()).await;
             times.push(began.elapsed());
             terminal.used(ended.used);
+            reused += usize::from(ended.reused);
             if times.len() >= usize::try_from(terms.repeat).unwrap_or(usize::MAX).max(1) {
                 break ended;
             }
@@ -144,6 +148,9 @@ pub(crate) fn call(file: &Path, terms: &Terms) -> Result<(String, u8), Failure> 
     let calls = u32::try_from(times.len()).unwrap_or(u32::MAX).max(1);
     let used = lock(&terminal.used).as_secs_f64() * 1000.0 / f64::from(calls);
     let mut report = format!("{word}{why} ({}; {used:.3} ms of a processor a call)\n", spread(times));
+    if terms.reuse_instances {
+        let _ = writeln!(report, "{reused} of the calls were served by an instance that had served one before");
+    }
     if denied > 0 {
         let _ = writeln!(report, "denied {denied} times; the lines above say what to grant");
     }

@@ -160,6 +160,10 @@ struct Call {
     /// calls to make in a row; the report then says how their times spread (default: 1)
     #[argh(option, arg_name = "count", default = "1")]
     repeat: u32,
+
+    /// reuse instances for further calls, as reuse-instances of the plan does; the report then says for how many
+    #[argh(switch)]
+    reuse_instances: bool,
 }
 
 /// Put hilum, a plan and its plugins together as one executable file, all that a scratch image needs.
@@ -207,6 +211,7 @@ fn main() -> ExitCode {
             timeout_ms,
             memory_kib,
             repeat,
+            reuse_instances,
         })) => {
             let terms = call::Terms {
                 settings,
@@ -221,6 +226,7 @@ fn main() -> ExitCode {
                 timeout_ms,
                 memory_kib,
                 repeat,
+                reuse_instances,
             };
             return match call::call(&component, &terms) {
                 Ok((report, code)) => {

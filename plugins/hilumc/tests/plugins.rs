@@ -154,6 +154,11 @@ fn call_ends_with_the_answer() {
     assert!(code == Some(2) && said.contains("add \"localhost:443\" to allow.connect"), "{said}");
     let (code, said, _) = call(&server.url(), &["--connect", &place, "--memory-kib", "64"]);
     assert!(code == Some(3) && said.contains("memory"), "{said}");
+    let repeated = ["--connect", &place, "--repeat", "5"];
+    let (code, said, _) = call(&server.url(), &[&repeated[..], &["--reuse-instances"]].concat());
+    assert!(code == Some(0) && said.contains("\n4 of the calls were served by an instance that had"), "{said}");
+    let (code, said, _) = call(&server.url(), &repeated);
+    assert!(code == Some(0) && !said.contains("instance"), "{said}");
     let (code, _, refused) = call(&server.url(), &["--connect", "here"]);
     assert!(code == Some(64) && refused.contains("\"here\" is not a place"), "{refused}");
 }

@@ -1,4 +1,4 @@
-//! The plugins that are called: two of the standard ones and an echo, each as native code and for the interpreter.
+//! The plugins that are called: two of the standard ones and an echo, each as native code, the same with its instances reused, and for the interpreter.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -61,14 +61,24 @@ impl Plugin {
     }
 }
 
-/// A plugin in one of its two forms.
+/// How a plugin is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// As machine code, with a fresh instance for each call.
+    Native,
+    /// As machine code, with `reuse-instances`.
+    Reused,
+    /// By the interpreter.
+    Interpreted,
+}
+
+/// A plugin in one of its forms.
 #[derive(Debug)]
 pub(super) struct Guest {
     /// As in the table.
     pub(super) name: &'static str,
     pub(super) plugin: Plugin,
-    /// Whether it is machine code.
-    pub(super) native: bool,
+    pub(super) form: Form,
     /// The precompiled file and its digest, or why there is none.
     pub(super) file: Result<(PathBuf, String), String>,
 }
@@ -82,6 +92,7 @@ impl Guest {
             "sha256": sha256,
             "part": null,
             "memory": MEMORY,
+            "reuse_instances": self.form == Form::Reused,
             "grants": { "connect": ["*:*"] },
         } })
         .to_string()
@@ -100,20 +111,24 @@ pub(super) fn prepare() -> Result<Vec<Guest>, String> {
     let folder = workspace::target().join("bench/plugins");
     build_echo(&hilumc, &folder)?;
     let forms = [
-        ("echo, native", Plugin::Echo, host.plugin),
-        ("echo, interpreted", Plugin::Echo, INTERPRETER),
-        ("probe-tcp, native", Plugin::Tcp, host.plugin),
-        ("probe-tcp, interpreted", Plugin::Tcp, INTERPRETER),
-        ("probe-http, native", Plugin::Http, host.plugin),
-        ("probe-http, interpreted", Plugin::Http, INTERPRETER),
+        ("echo, native", Plugin::Echo, Form::Native),
+        ("echo, reused", Plugin::Echo, Form::Reused),
+        ("echo, interpreted", Plugin::Echo, Form::Interpreted),
+        ("probe-tcp, native", Plugin::Tcp, Form::Native),
+        ("probe-tcp, reused", Plugin::Tcp, Form::Reused),
+        ("probe-tcp, interpreted", Plugin::Tcp, Form::Interpreted),
+        ("probe-http, native", Plugin::Http, Form::Native),
+        ("probe-http, reused", Plugin::Http, Form::Reused),
+        ("probe-http, interpreted", Plugin::Http, Form::Interpreted),
     ];
-    let guest = |(name, plugin, machine): (&'static str, Plugin, &str)| {
+    let guest = |(name, plugin, form): (&'static str, Plugin, Form)| {
+        let machine = if form == Form::Interpreted { INTERPRETER } else { host.plugin };
         let component = match plugin {
             Plugin::Echo => folder.join("echo.wasm"),
             Plugin::Tcp | Plugin::Http => plugins::folder().join(format!("{}.wasm", plugin.name())),
         };
         let file = folder.join(format!("{}.{machine}.cwasm", plugin.name()));
-        Guest { name, plugin, native: machine != INTERPRETER, file: precompile(&hilumc, &component, machine, &file) }
+        Guest { name, plugin, form, file: precompile(&hilumc, &component, machine, &file) }
     };
     Ok(forms.into_iter().map(guest).collect())
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::broker::{Series, Taken, Worker};
 use super::contestant::UP;
-use super::guest::{self, Guest, Plugin};
+use super::guest::{self, Form, Guest, Plugin};
 use super::http::Server;
 use super::idle::{Memory, float, memory_of, processor_time};
 use super::probe::{micros, spawn};
@@ -78,6 +78,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Vec<Measure>, String> {
     measures.extend(rates(bench, &guests, &servers, &spawned)?);
     measures.extend(open_loop(bench, &guests, &servers)?);
     measures.extend(memory(bench, &guests)?);
+    measures.extend(warm(bench, &guests, &servers)?);
     measures.extend(parked(bench, &guests)?);
     Ok(measures)
 }
@@ -209,7 +210,8 @@ fn cold_starts(bench: &Bench, guests: &[Guest], spawned: &Spawned) -> Result<Mea
 fn loads(bench: &Bench, guests: &[Guest], spawned: &Spawned) -> Result<Measure, String> {
     const TRUSTED: &str = "probe-http, native, not pinned";
     process::say(&format!("bench: loads, {} rounds", bench.rounds));
-    let guests: Vec<&Guest> = guests.iter().filter(|guest| guest.plugin != Plugin::Tcp).collect();
+    let guests: Vec<&Guest> =
+        guests.iter().filter(|guest| guest.plugin != Plugin::Tcp && guest.form != Form::Reused).collect();
     let mut taken = vec![Samples::default(); guests.len()];
     // Without a digest there is nothing to hash, but the file has to be root's.
     let mut trusted = Ok(Samples::default());
@@ -272,7 +274,7 @@ fn latencies(bench: &Bench, guests: &[Guest], servers: &Servers, spawned: &Spawn
     let mut last = spawned_rows(spawned, SPAWNED.len(), |(wall, _)| worst(wall));
     last.push(Row::named("to the worker and back", Role::Hilum, worst(&way)));
     last.extend(guests.iter().zip(&taken).map(|(guest, samples)| row(guest, &worst(samples))));
-    let goal = Goal::RowAtMost { who: "echo, native", most: 50.0 };
+    let goal = Goal::RowAtMost { who: "echo, reused", most: 50.0 };
     Ok(vec![
         Measure::new("call", Unit::Microseconds, rows, goal),
         Measure::new("call, 99th percentile", Unit::Microseconds, last, Goal::None),
@@ -323,7 +325,10 @@ fn rates(bench: &Bench, guests: &[Guest], servers: &Servers, spawned: &Spawned) 
 /// Probes that come at their rate whether the last one was answered or not, beside the same connections made by this program: what is above
 /// those is the price of the plugin host.
 fn open_loop(bench: &Bench, guests: &[Guest], servers: &Servers) -> Result<Vec<Measure>, String> {
-    const ABOVE: &str = "probe-tcp, native, above plain connects";
+    const ABOVE: [(Form, &str); 2] = [
+        (Form::Native, "probe-tcp, native, above plain connects"),
+        (Form::Reused, "probe-tcp, reused, above plain connects"),
+    ];
     process::say(&format!("bench: {RATE} TCP probes a second, {SECONDS} s each"));
     let guests: Vec<&Guest> = guests.iter().filter(|guest| guest.plugin == Plugin::Tcp).collect();
     let (settings, want) = servers.question(Plugin::Tcp);
@@ -336,7 +341,7 @@ fn open_loop(bench: &Bench, guests: &[Guest], servers: &Servers) -> Result<Vec<M
         worker.seal()?;
         workers.push(loaded.then_some(worker));
     }
-    let (mut plain, mut above) = (Samples::default(), Samples::default());
+    let (mut plain, mut above) = (Samples::default(), <[Samples; ABOVE.len()]>::default());
     let mut taken = vec![(Samples::default(), Samples::default()); guests.len()];
     for _ in 0..SECONDS {
         let bare = connect_plainly(servers, gap)?;
@@ -348,7 +353,8 @@ fn open_loop(bench: &Bench, guests: &[Guest], servers: &Servers) -> Result<Vec<M
             let used = percent(processor_time(worker.pid)?.saturating_sub(before), calls.whole);
             share.push(used);
             calls.each.into_iter().for_each(|call| latency.push(call));
-            if guest.name == "probe-tcp, native" {
+            let place = ABOVE.iter().zip(&mut above).find(|((form, _), _)| *form == guest.form);
+            if let Some((_, above)) = place {
                 above.push(used - bare);
             }
         }
@@ -356,11 +362,11 @@ fn open_loop(bench: &Bench, guests: &[Guest], servers: &Servers) -> Result<Vec<M
     let mut shares =
         vec![Row::named("plain connects", Role::Floor, plain).noted("by this program, its wake-ups included")];
     shares.extend(guests.iter().zip(&taken).map(|(guest, (share, _))| row(guest, share)));
-    if above.len() > 0 {
-        shares.push(Row::named(ABOVE, Role::Hilum, above));
-    }
+    let above = ABOVE.into_iter().zip(above).filter(|(_, above)| above.len() > 0);
+    shares.extend(above.map(|((_, name), above)| Row::named(name, Role::Hilum, above)));
     let latencies = guests.iter().zip(&taken).map(|(guest, (_, latency))| row(guest, latency)).collect();
-    let goal = Goal::RowAtMost { who: ABOVE, most: 5.0 };
+    let [_, (_, who)] = ABOVE;
+    let goal = Goal::RowAtMost { who, most: 5.0 };
     Ok(vec![
         Measure::new("share of a core, 1,000 TCP probes a second", Unit::Percent, shares, goal),
         Measure::new("call, 1,000 TCP probes a second", Unit::Microseconds, latencies, Goal::None),
@@ -389,7 +395,8 @@ fn connect_plainly(servers: &Servers, gap: u64) -> Result<f64, String> {
 fn memory(bench: &Bench, guests: &[Guest]) -> Result<Vec<Measure>, String> {
     let rounds = bench.rounds.div_ceil(40).clamp(FOOTPRINTS.0, FOOTPRINTS.1);
     process::say(&format!("bench: memory of a worker, {rounds} rounds of {}", LOADED.len()));
-    let guests: Vec<&Guest> = guests.iter().filter(|guest| guest.native && guest.plugin != Plugin::Tcp).collect();
+    let guests: Vec<&Guest> =
+        guests.iter().filter(|guest| guest.form == Form::Native && guest.plugin != Plugin::Tcp).collect();
     let _company = company(bench)?;
     let mut taken = vec![vec![Footprints::default(); guests.len()]; LOADED.len()];
     for _ in 0..rounds {
@@ -457,12 +464,41 @@ fn more(
     Measure::new(name, Unit::Kilobytes, rows.collect(), Goal::None)
 }
 
+/// What a worker with one plugin holds after many calls, several at once: those of its instances that wait for more are in it.
+fn warm(bench: &Bench, guests: &[Guest], servers: &Servers) -> Result<Vec<Measure>, String> {
+    let rounds = bench.rounds.div_ceil(40).clamp(FOOTPRINTS.0, FOOTPRINTS.1);
+    process::say(&format!("bench: memory after {CROWD} calls, {rounds} rounds"));
+    let guests: Vec<&Guest> =
+        guests.iter().filter(|guest| guest.form != Form::Interpreted && guest.plugin != Plugin::Tcp).collect();
+    let _company = company(bench)?;
+    let mut taken = vec![Footprints::default(); guests.len()];
+    for _ in 0..rounds {
+        for (guest, footprints) in guests.iter().zip(&mut taken).filter(|(guest, _)| guest.file.is_ok()) {
+            let mut worker = Worker::start(bench)?;
+            worker.load(0, guest, true)?.map_err(|why| format!("{}: {why}", guest.name))?;
+            worker.seal()?;
+            let (settings, want) = servers.question(guest.plugin);
+            worker.calls(0, &settings, &want, Series { count: CROWD, depth: 8, gap: 0 })?;
+            footprints.push(memory_of(worker.pid)?);
+        }
+    }
+    let measure = |name, pick: fn(&Footprints) -> &Samples| {
+        let rows = guests.iter().zip(&taken).map(|(guest, taken)| row(guest, pick(taken)));
+        Measure::new(name, Unit::Kilobytes, rows.collect(), Goal::None)
+    };
+    Ok(vec![
+        measure("PSS, 1 plugin after 500 calls", |taken| &taken.pss),
+        measure("private dirty, 1 plugin after 500 calls", |taken| &taken.dirty),
+    ])
+}
+
 /// What calls hold that wait in a read.
 fn parked(bench: &Bench, guests: &[Guest]) -> Result<Vec<Measure>, String> {
     let rounds = bench.rounds.div_ceil(40).clamp(FOOTPRINTS.0, FOOTPRINTS.1);
     process::say(&format!("bench: {PARKED} calls in flight, {rounds} rounds"));
     let echo = find(guests, "echo, native")?;
-    let guests: Vec<&Guest> = guests.iter().filter(|guest| guest.native && guest.plugin != Plugin::Echo).collect();
+    let guests: Vec<&Guest> =
+        guests.iter().filter(|guest| guest.form == Form::Native && guest.plugin != Plugin::Echo).collect();
     let _company = company(bench)?;
     let mut taken = vec![(Footprints::default(), Footprints::default()); guests.len()];
     for _ in 0..rounds {

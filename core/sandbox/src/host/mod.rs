@@ -25,6 +25,7 @@ use std::io;
 use std::sync::Arc;
 #[cfg(any(feature = "full", feature = "pulley"))]
 use std::sync::OnceLock;
+use std::time::Instant;
 
 use hilum_wire::Subject;
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
@@ -190,7 +191,8 @@ impl std::error::Error for HostError {
     }
 }
 
-/// What one call may do and has done: the data of its store.
+/// What one call may do and has done: the data of its store. Of an instance that serves several, what it holds outlives the call: `limits`, and
+/// `table`, which is empty between them.
 pub struct State {
     pub(crate) limits: Limits,
     pub(crate) table: ResourceTable,
@@ -202,6 +204,8 @@ pub struct State {
     pub(crate) kept: Arc<Kept>,
     /// How it shares the thread, and until when.
     pub(crate) pace: Pace,
+    /// When it is over wherever it is.
+    pub(crate) deadline: Instant,
     /// What it was told, as JSON; read when asked for.
     pub(crate) settings: settings::Given,
     /// What it is about.
@@ -240,6 +244,24 @@ impl State {
             self.kept.uplink.log("warn", line);
         }
         self.logged = self.logged.min(MAX_LINES);
+    }
+
+    /// Between two calls of an instance: lets go of what the last one was about.
+    pub(crate) fn rest(&mut self) {
+        self.pace.end();
+        self.settings = settings::Given::default();
+        self.subject = None;
+        #[cfg(feature = "full")]
+        {
+            self.wasi = None;
+        }
+    }
+
+    /// The next call of an instance begins: what it holds stays, all else is the new call's.
+    pub(crate) fn wake(&mut self, mut next: State) {
+        let Limits { memory_used, table_used, .. } = self.limits;
+        next.limits = Limits { memory_used, table_used, ..next.limits };
+        *self = next;
     }
 
     /// Waits until PID 1 has heard most of what plugins keep and measure.

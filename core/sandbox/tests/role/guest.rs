@@ -92,6 +92,7 @@ impl Guest {
               (import "hilum:host/clock@{version}" "remaining-ms" (func $remaining (result i32)))
               (import "hilum:host/tcp@{version}" "connect" (func $connect (param i32 i32 i32 i32)))
               (import "hilum:host/{connection}" "[method]connection.read" (func $read (param i32 i32 i32)))
+              (import "hilum:host/{connection}" "[resource-drop]connection" (func $close (param i32)))
               (memory (export "memory") {pages})
               (global $free (mut i32) (i32.const 32768))
               (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)

@@ -7,5 +7,6 @@
 mod guest;
 mod hostile;
 mod loading;
+mod reuse;
 mod sharing;
 mod worker;

@@ -183,8 +183,34 @@ impl Worker {
         grants: Grants,
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<PluginInfo, LoadFailure> {
-        let load = ToSandbox::Load { plugin, name: "trial".to_owned(), sha256, part: None, memory, grants };
-        self.send_with(&encode(&load).unwrap(), descriptors);
+        let (name, part, reuse_instances) = ("trial".to_owned(), None, false);
+        let load = ToSandbox::Load { plugin, name, sha256, part, memory, reuse_instances, grants };
+        self.send_load(plugin, &load, descriptors)
+    }
+
+    /// Has `guest` loaded as plugin 0, so that its instances are reused.
+    pub(crate) fn load_reused(&mut self, guest: Guest, connect: &[&str]) {
+        let bytes = guest.compiled();
+        let file = scratch(&bytes);
+        let load = ToSandbox::Load {
+            plugin: 0,
+            name: "reused".to_owned(),
+            sha256: Some(digest(&bytes)),
+            part: None,
+            memory: MEMORY,
+            reuse_instances: true,
+            grants: Grants { connect: connect.iter().map(ToString::to_string).collect(), ..Grants::default() },
+        };
+        self.send_load(0, &load, &[file.as_fd()]).unwrap_or_else(|failure| panic!("{failure:?}"));
+    }
+
+    fn send_load(
+        &mut self,
+        plugin: u16,
+        load: &ToSandbox,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<PluginInfo, LoadFailure> {
+        self.send_with(&encode(load).unwrap(), descriptors);
         match self.receive() {
             FromSandbox::Loaded { plugin: loaded, info } if loaded == plugin => Ok(info),
             FromSandbox::LoadFailed { plugin: refused, failure } if refused == plugin => Err(failure),

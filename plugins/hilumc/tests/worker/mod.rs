@@ -46,7 +46,7 @@ impl Worker {
         }
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         let sha256 = Some(digest(&fs::read(path).unwrap()));
-        let load = ToSandbox::Load { plugin: 0, name, sha256, part: None, memory, grants };
+        let load = ToSandbox::Load { plugin: 0, name, sha256, part: None, memory, reuse_instances: false, grants };
         worker.send(&load, &descriptors);
         match worker.receive() {
             FromSandbox::Loaded { plugin: 0, info } => worker.info = info,
