@@ -404,7 +404,8 @@ pub(crate) static PLUGIN: Schema = Schema {
             "path",
             Shape::Path,
             Absent::Otherwise("bundled with hilum, or `/plugins/NAME.cwasm`"),
-            "The precompiled component. A relative path begins at the plan file's directory.",
+            "The precompiled component. A relative path begins at the plan file's directory. Plugins of one file, under several names with grants of \
+             their own, have its code in memory once.",
         ),
         key(
             "sha256",

@@ -17,11 +17,12 @@ use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
 use crate::bindings::callback::{Context, Event, Reaction};
 use crate::bindings::plugin::Description;
 use crate::bindings::probe::{Outcome, Request};
+use crate::code::Speaks;
 use crate::compat::v0_0_1;
 use crate::grant::Grants;
 use crate::host::settings::Given;
 use crate::host::{Limits, MemoryLimit, State};
-use crate::load::{Plugin, Speaks};
+use crate::load::Plugin;
 use crate::reuse::{Seat, Spares};
 use crate::text::{MAX_TEXT, clean};
 use crate::ticker::Pace;
@@ -197,7 +198,7 @@ async fn put(
     instance: &Instance,
     store: &mut Store<State>,
 ) -> wasmtime::Result<Reply> {
-    match (question, &plugin.speaks) {
+    match (question, &plugin.code.speaks) {
         (Question::Describe, Speaks::Current { plugin, .. }) => {
             let plugin = plugin.load(&mut *store, instance)?;
             plugin.hilum_plugin_plugin().call_describe(store).await.map(Reply::Is)
@@ -307,7 +308,7 @@ impl Plugin {
             // Gone unless it answers.
             let instance = match seat.answered.take() {
                 Some(instance) => instance,
-                None => self.pre.instantiate_async(&mut seat.store).await?,
+                None => self.code.pre.instantiate_async(&mut seat.store).await?,
             };
             let reply = put(&self, question, &instance, &mut seat.store).await?;
             seat.answered = Some(instance);
@@ -343,7 +344,7 @@ impl Plugin {
 
     /// What a fresh instance lives in, with the bounds of all its calls.
     fn store(&self, state: State) -> Store<State> {
-        let mut store = Store::new(self.pre.engine(), state);
+        let mut store = Store::new(self.code.pre.engine(), state);
         store.limiter(|state| &mut state.limits);
         store.set_max_component_handles(MAX_HANDLES);
         store.epoch_deadline_callback(|context| {
@@ -357,7 +358,7 @@ impl Plugin {
             Ok(if pace.is_spent() { UpdateDeadline::Yield(1) } else { UpdateDeadline::Continue(1) })
         });
         #[cfg(feature = "full")]
-        if self.wasi {
+        if self.code.wasi {
             // WASI's own functions wait without telling the pace.
             store.call_hook(|mut context, hook| {
                 context.data_mut().pace.on_hook(hook.entering_host());

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use wasmtime::{Engine, OptLevel};
 
+use crate::code::Code;
 use crate::engine::{Target, config};
 use crate::host::Host;
-use crate::load::{LoadError, Order, Plugin, prepare};
+use crate::load::{LoadError, Order, Plugin};
 use crate::uplink::Uplink;
 
 /// Why a component could not be compiled.
@@ -55,7 +56,10 @@ pub fn plugin(
     uplink: Arc<dyn Uplink>,
 ) -> Result<Arc<Plugin>, LoadError> {
     let name = order.name.clone();
-    prepare(host, order, &compiled.0, uplink).map(Arc::new).map_err(|cause| LoadError { plugin: name, cause })
+    Code::new(host, &compiled.0)
+        .and_then(|code| Plugin::new(host, order, Arc::new(code), uplink))
+        .map(Arc::new)
+        .map_err(|cause| LoadError { plugin: name, cause })
 }
 
 /// Code that this process compiled itself and may therefore run unread.

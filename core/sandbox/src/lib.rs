@@ -14,6 +14,7 @@
 
 mod bindings;
 pub mod call;
+mod code;
 mod compat;
 #[cfg(feature = "compile")]
 pub mod compile;

@@ -14,15 +14,13 @@ use std::sync::atomic::AtomicBool;
 
 use hilum_wire::{LoadFailure, PluginInfo};
 use sha2::{Digest, Sha256};
-use wasmtime::component::{Component, InstancePre};
 
 use crate::bindings::plugin::Description;
-use crate::bindings::{AnyPluginIndices, CallingIndices, ProbingIndices};
 use crate::call;
-use crate::compat::v0_0_1;
+use crate::code::{Code, KINDS, Origin, PLUGIN};
 use crate::engine::{Target, VERSION};
 use crate::grant::Grants;
-use crate::host::{Host, INTERFACES, Kept, State};
+use crate::host::{Host, INTERFACES, Kept};
 use crate::reuse::Spares;
 use crate::text::clean;
 use crate::ticker::Lanes;
@@ -34,19 +32,6 @@ pub const MAX_FILE: usize = 64 * 1024 * 1024;
 
 /// Read and hashed at a time, before others get a turn. **Units:** bytes.
 const CHUNK: usize = 1024 * 1024;
-
-/// The interface every plugin exports.
-const PLUGIN: &str = "hilum:plugin/plugin@0.1.0";
-
-/// The kinds of plugins, and the interface each exports.
-const KINDS: [(&str, &str); 6] = [
-    ("probe", "hilum:probe/probe@0.1.0"),
-    ("callback", "hilum:callback/callback@0.1.0"),
-    ("trigger", "hilum:callback/trigger@0.1.0"),
-    ("discovery", "hilum:discovery/discovery@0.1.0"),
-    ("sensor", "hilum:sensor/sensor@0.1.0"),
-    ("lease", "hilum:lease/store@0.1.0"),
-];
 
 /// What is asked to be loaded.
 #[derive(Debug, Default)]
@@ -72,8 +57,7 @@ pub struct Order {
 /// A plugin that can be called.
 pub struct Plugin {
     pub(crate) name: String,
-    pub(crate) pre: InstancePre<State>,
-    pub(crate) speaks: Speaks,
+    pub(crate) code: Arc<Code>,
     pub(crate) memory: usize,
     pub(crate) grants: Arc<Grants>,
     pub(crate) kept: Arc<Kept>,
@@ -82,50 +66,47 @@ pub struct Plugin {
     pub(crate) slow: AtomicBool,
     /// Where the plan has instances reused: those that wait.
     pub(crate) spares: Option<Spares>,
-    /// Whether it imports WASI.
-    #[cfg(feature = "full")]
-    pub(crate) wasi: bool,
-}
-
-/// What a plugin exports.
-pub(crate) enum Speaks {
-    /// Today's packages.
-    Current {
-        /// What it says of itself.
-        plugin: AnyPluginIndices,
-        /// That it is a probe.
-        probe: Option<ProbingIndices>,
-        /// That it is a callback.
-        callback: Option<CallingIndices>,
-    },
-    /// The first probe there was.
-    V0_0_1(v0_0_1::ProbePluginIndices),
 }
 
 impl Plugin {
+    /// Code with what the plan gives it.
+    ///
+    /// **Errors:** [`LoadCause::Grant`].
+    pub(crate) fn new(
+        host: &Host,
+        order: Order,
+        code: Arc<Code>,
+        uplink: Arc<dyn Uplink>,
+    ) -> Result<Plugin, LoadCause> {
+        let grants = Grants::new(order.grants, order.files).map_err(LoadCause::Grant)?;
+        Ok(Plugin {
+            name: order.name,
+            code,
+            memory: usize::try_from(order.memory).unwrap_or(usize::MAX),
+            grants: Arc::new(grants),
+            kept: Arc::new(Kept::new(uplink, order.state)),
+            lanes: Arc::clone(&host.lanes),
+            slow: AtomicBool::new(false),
+            spares: order.reuse_instances.then(Spares::default),
+        })
+    }
+
     /// Names of the interfaces it imports.
     #[must_use]
     pub fn imports(&self) -> Vec<String> {
-        let component = self.pre.component();
-        component.component_type().imports(self.pre.engine()).map(|(name, _)| name.to_owned()).collect()
+        self.code.imports()
     }
 
     /// Names of what it exports.
     #[must_use]
     pub fn exports(&self) -> Vec<String> {
-        let component = self.pre.component();
-        component.component_type().exports(self.pre.engine()).map(|(name, _)| name.to_owned()).collect()
+        self.code.exports()
     }
 
     /// What it can be asked: `probe`, `callback` and so on.
     #[must_use]
     pub fn kinds(&self) -> Vec<&'static str> {
-        let exports = self.exports();
-        let exported = |interface: &str| exports.iter().any(|export| export == interface);
-        if matches!(self.speaks, Speaks::V0_0_1(_)) {
-            return vec!["probe"];
-        }
-        KINDS.into_iter().filter(|(_, interface)| exported(interface)).map(|(kind, _)| kind).collect()
+        self.code.kinds()
     }
 
     /// The TCP ports it may connect to; `None` is any.
@@ -339,9 +320,11 @@ pub async fn load(
 ) -> Result<(Arc<Plugin>, Description), LoadError> {
     let name = order.name.clone();
     let loaded = async {
-        let bytes = read_trusted(file.ok_or(LoadCause::NoDescriptor)?, order.sha256.as_deref(), order.part).await?;
-        let plugin = Arc::new(prepare(&host, order, &bytes, uplink)?);
+        let file = file.ok_or(LoadCause::NoDescriptor)?;
+        let (origin, bytes) = read_trusted(file, order.sha256.as_deref(), order.part).await?;
+        let code = host.code(origin, || Code::new(&host, &bytes))?;
         drop(bytes);
+        let plugin = Arc::new(Plugin::new(&host, order, code, uplink)?);
         let description = call::describe(&plugin).await.map_err(LoadCause::Describe)?;
         Ok((plugin, description))
     };
@@ -359,7 +342,11 @@ pub fn info(plugin: &Plugin, description: &Description) -> PluginInfo {
 }
 
 /// The bytes of `file`, if they are the pinned ones or nobody but root could have written them.
-async fn read_trusted(file: File, pinned: Option<&str>, part: Option<(u64, u64)>) -> Result<Vec<u8>, LoadCause> {
+async fn read_trusted(
+    file: File,
+    pinned: Option<&str>,
+    part: Option<(u64, u64)>,
+) -> Result<(Origin, Vec<u8>), LoadCause> {
     let metadata = file.metadata().map_err(LoadCause::Io)?;
     if !metadata.is_file() {
         return Err(LoadCause::NotAFile);
@@ -404,13 +391,15 @@ async fn read_trusted(file: File, pinned: Option<&str>, part: Option<(u64, u64)>
         }
         tokio::task::yield_now().await;
     }
-    if let Some((pinned, hash)) = hashed {
-        let found = hex(&hash.finalize());
-        if found != pinned {
-            return Err(LoadCause::Digest { pinned: clean(pinned, 128), found });
-        }
+    let Some((pinned, hash)) = hashed else {
+        let changed = (metadata.ctime(), metadata.ctime_nsec());
+        return Ok((Origin::File { device: metadata.dev(), inode: metadata.ino(), changed, part }, bytes));
+    };
+    let found = hex(&hash.finalize());
+    if found != pinned {
+        return Err(LoadCause::Digest { pinned: clean(pinned, 128), found });
     }
-    Ok(bytes)
+    Ok((Origin::Pinned(found), bytes))
 }
 
 /// The sha256 of `bytes` as a plan pins it.
@@ -426,85 +415,4 @@ fn hex(bytes: &[u8]) -> String {
         .flat_map(|byte| [byte >> 4, byte & 15])
         .filter_map(|digit| char::from_digit(digit.into(), 16))
         .collect()
-}
-
-/// A plugin from trusted bytes.
-///
-/// **Order:** only with bytes that [`read_trusted`] returned or that this process compiled itself.
-pub(crate) fn prepare(host: &Host, order: Order, bytes: &[u8], uplink: Arc<dyn Uplink>) -> Result<Plugin, LoadCause> {
-    let grants = Grants::new(order.grants, order.files).map_err(LoadCause::Grant)?;
-    if bytes.starts_with(b"\0asm") {
-        return Err(LoadCause::NotCompiled);
-    }
-    let found = Target::of(bytes).ok_or(LoadCause::NotAComponent)?;
-    let backend = host.backend(found).map_err(LoadCause::NoInterpreter)?.ok_or(LoadCause::Machine { found })?;
-    let component = deserialize(backend, bytes).map_err(LoadCause::Incompatible)?;
-    let types = component.component_type();
-    let names: Vec<String> = types.imports(&backend.engine).map(|(name, _)| name.to_owned()).collect();
-    #[cfg(feature = "full")]
-    let wasi = names.iter().any(|name| is_wasi(name));
-    let missing = names.iter().filter(|name| !is_known(name)).map(|name| clean(name, 256)).collect::<Vec<_>>();
-    #[cfg(feature = "full")]
-    let linker = if wasi { backend.with_wasi().map_err(LoadCause::ImportMismatch)? } else { &backend.linker };
-    #[cfg(not(feature = "full"))]
-    let linker = &backend.linker;
-    let pre = match linker.instantiate_pre(&component) {
-        Ok(pre) => pre,
-        Err(_) if !missing.is_empty() => return Err(LoadCause::MissingImports(missing)),
-        Err(error) => return Err(LoadCause::ImportMismatch(error)),
-    };
-    let speaks = speaks(&pre)?;
-    let memory = usize::try_from(order.memory).unwrap_or(usize::MAX);
-    let kept = Arc::new(Kept::new(uplink, order.state));
-    let plugin = Plugin {
-        name: order.name,
-        pre,
-        speaks,
-        memory,
-        grants: Arc::new(grants),
-        kept,
-        lanes: Arc::clone(&host.lanes),
-        slow: AtomicBool::new(false),
-        spares: order.reuse_instances.then(Spares::default),
-        #[cfg(feature = "full")]
-        wasi,
-    };
-    if plugin.kinds().is_empty() {
-        return Err(LoadCause::NoKind(plugin.exports().iter().map(|name| clean(name, 128)).collect()));
-    }
-    Ok(plugin)
-}
-
-/// Whether an import is of WASI 0.2 as far as it is served.
-fn is_wasi(name: &str) -> bool {
-    let served = ["cli", "clocks", "random", "io", "filesystem", "sockets", "http"];
-    name.strip_prefix("wasi:").and_then(|rest| rest.split_once('/')).is_some_and(|(package, interface)| {
-        served.contains(&package) && interface.split_once('@').is_some_and(|(_, version)| version.starts_with("0.2."))
-    })
-}
-
-/// Whether there is something behind an import.
-fn is_known(name: &str) -> bool {
-    INTERFACES.contains(&name) || v0_0_1::INTERFACES.contains(&name) || cfg!(feature = "full") && is_wasi(name)
-}
-
-/// What a component exports, as its types say.
-fn speaks(pre: &InstancePre<State>) -> Result<Speaks, LoadCause> {
-    let types = pre.component().component_type();
-    let exports = |name: &str| types.exports(pre.engine()).any(|(export, _)| export == name);
-    if !exports(PLUGIN) && exports(v0_0_1::PROBE) {
-        return v0_0_1::ProbePluginIndices::new(pre).map(Speaks::V0_0_1).map_err(LoadCause::MissingExport);
-    }
-    let plugin = AnyPluginIndices::new(pre).map_err(LoadCause::MissingExport)?;
-    let [(_, probe), (_, callback), ..] = KINDS;
-    let probe = exports(probe).then(|| ProbingIndices::new(pre)).transpose().map_err(LoadCause::MissingExport)?;
-    let callback = exports(callback).then(|| CallingIndices::new(pre)).transpose().map_err(LoadCause::MissingExport)?;
-    Ok(Speaks::Current { plugin, probe, callback })
-}
-
-#[expect(unsafe_code, reason = "the one place where precompiled code becomes code")]
-fn deserialize(backend: &crate::host::Backend, bytes: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: `Component::deserialize` requires bytes that `Engine::precompile_component` made and nobody changed. `read_trusted` returns
-    // only bytes whose digest the plan pins or that only root could have written, and root could as well replace hilum itself.
-    unsafe { Component::deserialize(&backend.engine, bytes) }
 }

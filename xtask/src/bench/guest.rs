@@ -73,7 +73,7 @@ pub(super) enum Form {
 }
 
 /// A plugin in one of its forms.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Guest {
     /// As in the table.
     pub(super) name: &'static str,
@@ -96,6 +96,23 @@ impl Guest {
             "grants": { "connect": ["*:*"] },
         } })
         .to_string()
+    }
+}
+
+impl Guest {
+    /// The same with files and digests of their own, so that a worker takes them for so many plugins.
+    ///
+    /// **Errors:** a file could not be written.
+    pub(super) fn copies(&self, count: u16) -> Result<Vec<Guest>, String> {
+        let copy = |number: u16| {
+            let Ok((path, _)) = &self.file else { return Ok(self.clone()) };
+            let mut bytes = workspace::read(path)?;
+            bytes.extend_from_slice(&number.to_le_bytes());
+            let path = path.with_extension(format!("{number}.cwasm"));
+            workspace::write(&path, &bytes, 0o644)?;
+            Ok(Guest { file: Ok((path, digest(&bytes))), ..self.clone() })
+        };
+        (0..count).map(copy).collect()
     }
 }
 
@@ -139,8 +156,11 @@ fn precompile(hilumc: &Path, component: &Path, machine: &str, file: &Path) -> Re
         return Err(format!("no {}; run cargo xtask plugins", workspace::shorten(component)));
     }
     process::ask(Command::new(hilumc).args(["compile", "--target", machine, "-o"]).arg(file).arg(component))?;
-    let digest = Sha256::digest(workspace::read(file)?);
-    Ok((file.to_owned(), digest.iter().map(|byte| format!("{byte:02x}")).collect()))
+    Ok((file.to_owned(), digest(&workspace::read(file)?)))
+}
+
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Builds the echo, a crate of one file. It is put together in `target`, with the workspace's locked dependencies: as a member it would be one

@@ -55,6 +55,11 @@ const DIRTY: [&str; LOADED.len()] = [
     "private dirty, 16 plugins",
 ];
 
+/// Plugins whose memory is taken, each from a file of its own, and what they are called when all are from one, as when a plan has a plugin under
+/// several names with grants of their own.
+const ONE_FILE: [(&str, &str); 2] =
+    [("echo, native", "echo, all of one file"), ("probe-http, native", "probe-http, all of one file")];
+
 /// The goal for a worker's PSS: so much, and so much for each plugin. **Units:** kB.
 const ROOM: (f64, f64) = (1536.0, 64.0);
 
@@ -395,16 +400,22 @@ fn connect_plainly(servers: &Servers, gap: u64) -> Result<f64, String> {
 fn memory(bench: &Bench, guests: &[Guest]) -> Result<Vec<Measure>, String> {
     let rounds = bench.rounds.div_ceil(40).clamp(FOOTPRINTS.0, FOOTPRINTS.1);
     process::say(&format!("bench: memory of a worker, {rounds} rounds of {}", LOADED.len()));
-    let guests: Vec<&Guest> =
-        guests.iter().filter(|guest| guest.form == Form::Native && guest.plugin != Plugin::Tcp).collect();
+    let most = LOADED.into_iter().max().unwrap_or_default();
+    let mut sets = Vec::new();
+    for (name, alike) in ONE_FILE {
+        let guest = find(guests, name)?;
+        sets.push((guest.clone(), guest.copies(most)?));
+        sets.push((Guest { name: alike, ..guest.clone() }, vec![guest.clone(); usize::from(most)]));
+    }
+    let guests: Vec<&Guest> = sets.iter().map(|(guest, _)| guest).collect();
     let _company = company(bench)?;
     let mut taken = vec![vec![Footprints::default(); guests.len()]; LOADED.len()];
     for _ in 0..rounds {
         for (count, taken) in LOADED.into_iter().zip(&mut taken) {
-            for (guest, footprints) in guests.iter().zip(taken).filter(|(guest, _)| guest.file.is_ok()) {
+            for ((guest, copies), footprints) in sets.iter().zip(taken).filter(|((guest, _), _)| guest.file.is_ok()) {
                 let mut worker = Worker::start(bench)?;
-                for index in 0..count {
-                    worker.load(index, guest, true)?.map_err(|why| format!("{}: {why}", guest.name))?;
+                for (index, copy) in (0..count).zip(copies) {
+                    worker.load(index, copy, true)?.map_err(|why| format!("{}: {why}", guest.name))?;
                 }
                 worker.seal()?;
                 footprints.push(memory_of(worker.pid)?);

@@ -22,9 +22,9 @@ pub(crate) mod wasi;
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
 #[cfg(any(feature = "full", feature = "pulley"))]
 use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use hilum_wire::Subject;
@@ -32,8 +32,10 @@ use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use wasmtime::{Engine, ResourceLimiter};
 
 use crate::bindings::host;
+use crate::code::{Code, Origin};
 use crate::engine::{self, Target};
 use crate::grant::Grants;
+use crate::load::LoadCause;
 use crate::text::{MAX_TEXT, clean};
 use crate::ticker::{Lanes, Pace};
 
@@ -116,6 +118,8 @@ pub struct Host {
     #[cfg(feature = "pulley")]
     pulley: OnceLock<Backend>,
     pub(crate) lanes: Arc<Lanes>,
+    /// What was loaded already.
+    codes: Mutex<Vec<(Origin, Arc<Code>)>>,
 }
 
 /// Why there is no host.
@@ -142,7 +146,25 @@ impl Host {
             #[cfg(feature = "pulley")]
             pulley: OnceLock::new(),
             lanes: Arc::new(lanes),
+            codes: Mutex::default(),
         })
+    }
+
+    /// The code of `origin`, made by `make` if it was not loaded before.
+    ///
+    /// **Errors:** those of `make`.
+    pub(crate) fn code(
+        &self,
+        origin: Origin,
+        make: impl FnOnce() -> Result<Code, LoadCause>,
+    ) -> Result<Arc<Code>, LoadCause> {
+        let mut codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, code)) = codes.iter().find(|(known, _)| *known == origin) {
+            return Ok(Arc::clone(code));
+        }
+        let code = Arc::new(make()?);
+        codes.push((origin, Arc::clone(&code)));
+        Ok(code)
     }
 
     /// What runs code for `target`; `None` if this machine or this build does not.

@@ -1,7 +1,7 @@
 //! What is loaded, what is refused, and what is said about it.
 
 use std::fs::{self, File, Permissions};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 
 use hilum_sandbox::engine::{Target, VERSION};
 use hilum_sandbox::load::{MAX_FILE, digest};
@@ -86,6 +86,56 @@ fn the_descriptor_is_read_from_its_beginning_wherever_it_stands() {
     for plugin in 0..3 {
         assert!(worker.load_file(plugin, Some(&file), Some(digest(&bytes)), MEMORY, &[]).is_ok());
     }
+}
+
+#[test]
+fn plugins_of_the_same_file_have_its_code_together() {
+    const SIZE: u64 = 2 * 1024 * 1024;
+    // Bytes that are part of the code and in nobody's memory.
+    let ballast = format!("(data $ballast \"{}\")", "x".repeat(usize::try_from(SIZE).unwrap()));
+    let bytes = GOOD.with_fields(ballast.leak()).compiled();
+    let file = scratch(&bytes);
+    file.set_permissions(Permissions::from_mode(0o644)).unwrap();
+    let is_root = file.metadata().unwrap().uid() == 0;
+    for pin in [Some(digest(&bytes))].into_iter().chain(is_root.then_some(None)) {
+        let mut worker = Worker::start();
+        worker.load_file(0, Some(&file), pin.clone(), MEMORY, &[]).unwrap();
+        let before = worker.resident();
+        assert!(before > SIZE / 1024);
+        for plugin in 1..8 {
+            worker.load_file(plugin, Some(&file), pin.clone(), MEMORY, &[]).unwrap();
+        }
+        let more = worker.resident().saturating_sub(before);
+        // The C library may keep the buffer the last file was read to.
+        assert!(more < 2 * SIZE / 1024, "{more} KiB");
+    }
+}
+
+#[test]
+fn a_file_that_was_changed_is_loaded_anew() {
+    let mut worker = Worker::start();
+    let file = scratch(&GOOD.compiled());
+    file.set_permissions(Permissions::from_mode(0o644)).unwrap();
+    let changed = || file.metadata().map(|now| (now.uid(), now.ctime(), now.ctime_nsec())).unwrap();
+    let before = changed();
+    if before.0 != 0 {
+        // The file of anybody else is not loaded without a pin, and a pin says what is in it.
+        let other = Guest::checking(ECHO).compiled();
+        assert_refused(
+            &worker.load_file(0, Some(&file), Some(digest(&other)), MEMORY, &[]).unwrap_err(),
+            "digest",
+            &[],
+        );
+        return;
+    }
+    worker.load_file(1, Some(&file), None, MEMORY, &[]).unwrap();
+    // A clock that tells the times of files goes in steps.
+    while changed() == before {
+        file.set_len(0).unwrap();
+        file.write_all_at(&Guest::checking(ECHO).compiled(), 0).unwrap();
+    }
+    worker.load_file(0, Some(&file), None, MEMORY, &[]).unwrap();
+    assert_eq!(worker.ask("x", 1000).0, Answer::Fail("x".to_owned()));
 }
 
 #[test]
