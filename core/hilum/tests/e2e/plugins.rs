@@ -161,7 +161,7 @@ const HOSTILE: [(&str, &str, &str); 4] = [
     ("trap", "(unreachable)", ""),
 ];
 
-/// A component that describes itself well and does harm when it is asked, precompiled by hilumc.
+/// A component that describes itself well and does what is given when it is asked, harm in most cases; precompiled by hilumc.
 fn hostile(folder: &Folder, name: &str, check: &str, fields: &str) -> Result<PathBuf, Failure> {
     let text = format!(
         r#"(module
@@ -238,6 +238,44 @@ fn hostile_plugins_are_contained_and_named() -> Check {
     holds("process 1 is gone", peek::stat(pid).is_some())?;
     init.signal(TERM)?;
     init.line_from("signal 15")?;
+    same("code", init.wait()?, 0)
+}
+
+/// Fails in the first call of an instance, and passes in its further ones.
+const AGAIN: &str = "(global.set $calls (i32.add (global.get $calls) (i32.const 1)))
+    (i32.store8 (i32.const 160) (i32.le_u (global.get $calls) (i32.const 1)))
+    (i32.store (i32.const 164) (i32.const 256))
+    (i32.store (i32.const 168) (i32.const 5))
+    (i32.const 160)";
+
+#[test]
+fn only_the_instances_of_plugins_whose_plan_says_so_are_reused() -> Check {
+    let folder = Folder::new()?;
+    // One file for both, and so code that they have together.
+    let file = hostile(&folder, "again", AGAIN, "(global $calls (mut i32) (i32.const 0))")?;
+    let mut text = format!(
+        "[status]\nlisten = [\"unix:{}\"]\n[service.web]\ncommand = [\"{}\", \"trap\", \"15:0\"]\n",
+        folder.file("s"),
+        fixture()?
+    );
+    for (name, extra) in [("fresh", ""), ("reused", "reuse-instances = true")] {
+        text.push_str(&format!(
+            "[service.web.probe.{name}]\nplugin = \"{name}\"\nkind = \"readiness\"\nperiod = \"20ms\"\n{}",
+            plugin_table(name, &file, extra)
+        ));
+    }
+    let plan = folder.write("hilum.toml", &text)?;
+    let mut init = Boot::hilum(&["up", "-c", &plan]).start()?;
+    init.line_from("ready")?;
+    let client = Client::new(&format!("unix:{}", folder.file("s")));
+    client.wait_until("/status", "one fails and one passes, again and again", |document| {
+        let probe = |place: usize, key: &str| document.pointer(&format!("/services/0/probes/{place}/{key}")).cloned();
+        let answered =
+            |place| probe(place, "answered").and_then(|count| count.as_u64()).is_some_and(|count| count > 10);
+        let last = [probe(0, "last"), probe(1, "last")];
+        answered(0) && answered(1) && last == [Some("fail".into()), Some("pass".into())]
+    })?;
+    init.signal(TERM)?;
     same("code", init.wait()?, 0)
 }
 

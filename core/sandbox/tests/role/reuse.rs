@@ -58,6 +58,16 @@ fn an_instance_serves_a_thousand_calls_and_no_more() {
 }
 
 #[test]
+fn what_is_asked_without_grants_meets_an_instance_of_its_own() {
+    let mut worker = Worker::start();
+    worker.load_reused(counting!("(nop)"), &[]);
+    assert_eq!([count(&mut worker, ""), count(&mut worker, "")], [1, 2]);
+    // The guest would trap if its memory had been counted in.
+    assert_eq!(worker.judge(0, "{}"), Answer::Judged(Vec::new()));
+    assert_eq!(count(&mut worker, ""), 3);
+}
+
+#[test]
 fn each_call_is_told_its_own_settings_and_denials_count_for_it_alone() {
     let mut worker = Worker::start();
     worker.load_reused(Guest::checking(ECHO), &[]);
