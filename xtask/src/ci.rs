@@ -46,6 +46,28 @@ const STEPS: &[Step] = &[
             )
         },
     },
+    // Where the interpreter is the only way to run plugins it may come without the rest.
+    Step {
+        name: "clippy-pulley",
+        run: || {
+            check(
+                "clippy of the sandbox with the interpreter alone",
+                &[
+                    "clippy",
+                    "--locked",
+                    "-p",
+                    "hilum-sandbox",
+                    "--lib",
+                    "--no-default-features",
+                    "--features",
+                    "pulley",
+                    "--",
+                    "-D",
+                    "warnings",
+                ],
+            )
+        },
+    },
     // A workspace of its own; what uses libFuzzer itself is compiled when fuzzing.
     Step {
         name: "clippy-fuzz",

@@ -198,11 +198,21 @@ impl Tls {
             identity: self.identity(host).map_err(unknown)?,
             protocols: protocols.iter().map(|protocol| (*protocol).to_owned()).collect(),
         };
-        host.start_tls(connection, &options).map_err(|error| match error.outcome(&format!("agree on TLS with {place}")) {
-            Outcome::Fail(story) if matches!(&error, NetworkError::Untrusted(why) if why.contains("certificate")) => {
-                Outcome::Fail(format!("{story}; if it is the right one, set tls.ca or tls.server-name"))
+        host.start_tls(connection, &options).map_err(|error| {
+            let way_out = match &error {
+                NetworkError::Untrusted(why) if why.contains("certificate") => {
+                    "; if it is the right one, set tls.ca or tls.server-name"
+                }
+                // What speaks another protocol may wait for more of it, or end the connection.
+                NetworkError::TimedOut | NetworkError::Closed => {
+                    "; if it answers others, it may speak no TLS at this port"
+                }
+                _ => "",
+            };
+            match error.outcome(&format!("agree on TLS with {place}")) {
+                Outcome::Fail(story) => Outcome::Fail(story + way_out),
+                outcome => outcome,
             }
-            outcome => outcome,
         })
     }
 }
@@ -319,6 +329,8 @@ mod tests {
             refusing(plain),
             Err(Outcome::Fail("cannot agree on TLS with h:1: it does not speak TLS".to_owned()))
         );
+        let story = "cannot agree on TLS with h:1: timed out; if it answers others, it may speak no TLS at this port";
+        assert_eq!(refusing(NetworkError::TimedOut), Err(Outcome::Fail(story.to_owned())));
         let tiny = NetworkError::Unsupported("there is no TLS in this hilum".to_owned());
         assert!(matches!(refusing(tiny), Err(Outcome::Unknown(why)) if why.contains("no TLS")));
     }
