@@ -2,6 +2,7 @@
 //! are made here, and reads what it says. The frames are the protocol of `core/wire`, written by hand: xtask knows none of our crates.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
@@ -46,7 +47,17 @@ pub(super) struct Taken {
 }
 
 impl Worker {
+    /// hilum's.
     pub(super) fn start(bench: &Bench) -> Result<Worker, String> {
+        Worker::of(bench, &bench.hilum)
+    }
+
+    /// One that answers each call at once, with a pass.
+    pub(super) fn bare(bench: &Bench) -> Result<Worker, String> {
+        Worker::of(bench, &bench.pong)
+    }
+
+    fn of(bench: &Bench, program: &Path) -> Result<Worker, String> {
         let mut command = Command::new(&bench.broker);
         if bench.first {
             command.arg("--first");
@@ -55,7 +66,7 @@ impl Worker {
             command.args(["--cpu", cpu]);
         }
         let mut process = command
-            .arg(&bench.hilum)
+            .arg(program)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

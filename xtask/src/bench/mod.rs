@@ -60,6 +60,7 @@ struct Bench {
     rig: PathBuf,
     /// PID 1's place, for the workers that are measured alone.
     broker: PathBuf,
+    pong: PathBuf,
     floor: PathBuf,
     child: PathBuf,
     hilum: PathBuf,
@@ -128,6 +129,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<(), String> {
     let bench = Bench {
         rig: compile("rig", &[])?,
         broker: compile("broker", &[])?,
+        pong: compile("pong", BARE)?,
         floor: compile("floor", BARE)?,
         child: compile("child", BARE)?,
         hilum,

@@ -258,7 +258,13 @@ fn latencies(bench: &Bench, guests: &[Guest], servers: &Servers, spawned: &Spawn
     let mut taken = vec![Samples::default(); guests.len()];
     // What of a call is the way to the worker and back: one of a plugin that is not there.
     let mut way = Samples::default();
+    let mut bare = Worker::bare(bench)?;
+    let mut least = Samples::default();
     for round in 0..WARM_UP + bench.rounds {
+        let calls = bare.calls(0, "{}", "pass", Series { count: ROW, depth: 1, gap: 0 })?;
+        if round >= WARM_UP {
+            calls.each.into_iter().for_each(|call| least.push(call));
+        }
         let calls = worker.calls(u16::MAX, "{}", "is not loaded", Series { count: ROW, depth: 1, gap: 0 })?;
         if round >= WARM_UP {
             calls.each.into_iter().for_each(|call| way.push(call));
@@ -274,9 +280,11 @@ fn latencies(bench: &Bench, guests: &[Guest], servers: &Servers, spawned: &Spawn
     }
     let worst = |samples: &Samples| samples.p99().map_or_else(Samples::default, Samples::exactly);
     let mut rows = spawned_rows(spawned, SPAWNED.len(), |(wall, _)| wall.clone());
+    rows.push(Row::named("to a process and back", Role::Floor, least.clone()).noted("one that only answers"));
     rows.push(Row::named("to the worker and back", Role::Hilum, way.clone()).noted("a plugin that is not there"));
     rows.extend(guests.iter().zip(&taken).map(|(guest, samples)| row(guest, samples)));
     let mut last = spawned_rows(spawned, SPAWNED.len(), |(wall, _)| worst(wall));
+    last.push(Row::named("to a process and back", Role::Floor, worst(&least)));
     last.push(Row::named("to the worker and back", Role::Hilum, worst(&way)));
     last.extend(guests.iter().zip(&taken).map(|(guest, samples)| row(guest, &worst(samples))));
     let goal = Goal::RowAtMost { who: "echo, reused", most: 50.0 };
