@@ -1,5 +1,5 @@
 //! Writes the first inputs of the targets that take more than text: `cargo run --no-default-features --example first_inputs` in this folder. To be
-//! run again when a function is added to `wit/`, for inputs of `host_calls` name functions by number.
+//! run again when a function is added to `wit/`, for inputs of `host_calls` name functions by number, and when the frames of `core/wire` change.
 #![forbid(unsafe_code)]
 
 use std::error::Error;
@@ -12,6 +12,7 @@ use hilum_fuzz::host_calls::script::Argument::{
 };
 use hilum_fuzz::host_calls::script::{Script, functions};
 use hilum_fuzz::host_calls::{PEER_PORTS, Place};
+use hilum_fuzz::wire_frames;
 
 fn text(bytes: &str) -> Argument {
     Bytes(bytes.as_bytes().to_vec())
@@ -173,6 +174,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let every = functions().iter().fold(Script::default(), |script, name| script.call(name, &[]));
     write("host_calls", "every", &every.0)?;
+    for (name, frame) in wire_frames::samples::samples() {
+        write("wire_frames", &name, &frame)?;
+    }
     for (name, bytes) in samples::plugins().into_iter().chain(samples::others()) {
         write("component", name, &bytes)?;
     }

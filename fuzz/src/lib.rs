@@ -13,7 +13,7 @@ mod http_head;
 mod plan_toml;
 mod proc_stat;
 mod tape;
-mod wire_frames;
+pub mod wire_frames;
 
 pub use activation::activation;
 pub use command_line::command_line;
