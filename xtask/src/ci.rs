@@ -112,7 +112,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), String> {
             process::say(&format!("{}: {error}", step.name));
             Tally::of(false)
         });
-        lines.push(format!("  {:<11} {:>5} passed {:>4} failed", step.name, tally.passed, tally.failed));
+        lines.push(format!("  {:<13} {:>5} passed {:>4} failed", step.name, tally.passed, tally.failed));
         total += tally;
     }
     println!("{}\n{} passed, {} failed", lines.join("\n"), total.passed, total.failed);
