@@ -7,6 +7,8 @@
 use std::ffi::OsString;
 use std::fs;
 use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -135,6 +137,15 @@ fn company(bench: &Bench) -> Result<Rig, String> {
     let mut rig = Rig::start(bench, &UP.prepare(bench, "hold")?)?;
     rig.child('s', PATIENCE)?.ok_or_else(|| rig.complain("the child did not start"))?;
     Ok(rig)
+}
+
+/// Has the kernel forget what it holds of a program that nobody runs just now, so that it is read from the disk as on a machine that did not build it:
+/// what was written lies in the page cache in larger pieces, of which more than is used is counted as a process's memory.
+fn read_anew(program: &Path) -> Result<(), String> {
+    process::ask(Command::new("sync").arg(program))?;
+    let mut input = OsString::from("if=");
+    input.push(program);
+    process::ask(Command::new("dd").arg(input).args(["iflag=nocache", "count=0", "status=none"])).map(drop)
 }
 
 /// A worker with all guests, each at its place in the list.
@@ -416,6 +427,7 @@ fn memory(bench: &Bench, guests: &[Guest]) -> Result<Vec<Measure>, String> {
         sets.push((Guest { name: alike, ..guest.clone() }, vec![guest.clone(); usize::from(most)]));
     }
     let guests: Vec<&Guest> = sets.iter().map(|(guest, _)| guest).collect();
+    read_anew(&bench.hilum)?;
     let _company = company(bench)?;
     let mut taken = vec![vec![Footprints::default(); guests.len()]; LOADED.len()];
     for _ in 0..rounds {
