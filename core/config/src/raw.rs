@@ -430,7 +430,7 @@ pub(crate) static PLUGIN: Schema = Schema {
             "reuse-instances",
             Shape::Flag,
             Absent::Default("false"),
-            "Whether an instance of it that answered serves further calls, up to 1,000. A short call then takes a quarter of the time, but what it \
+            "Whether an instance of it that answered serves further calls, up to 1,000. A short call then takes a third of the processor time, but what it \
              leaves in the plugin's memory the next one finds. Kept are at most four that hold no more than `memory` together, none that holds \
              more than half of it, and none that left a handle open.",
         ),
