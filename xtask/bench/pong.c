@@ -46,9 +46,9 @@ _Noreturn static void run(int argc, char **argv, char **envp) {
         if (length <= 0) leave(length < 0);
         const char *digit = number(frame + length);
         if (digit == frame + length) continue;
-        unsigned long put_so_far = put(answer, BEFORE);
-        for (; *digit >= '0' && *digit <= '9' && put_so_far < sizeof BEFORE + 20; digit++) answer[put_so_far++] = *digit;
-        put_so_far += put(answer + put_so_far, AFTER);
-        speak(answer, put_so_far);
+        unsigned long size = put(answer, BEFORE);
+        for (; *digit >= '0' && *digit <= '9' && size < sizeof BEFORE + 20; digit++) answer[size++] = *digit;
+        size += put(answer + size, AFTER);
+        speak(answer, size);
     }
 }

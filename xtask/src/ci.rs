@@ -32,60 +32,24 @@ struct Step {
 const STEPS: &[Step] = &[
     Step { name: "fmt", run: || check("fmt", &["fmt", "--all", "--check"]) },
     Step { name: "tidy", run: || tidy::run(Arguments::new(Vec::new())).map(|()| Tally::of(true)) },
-    Step {
-        name: "clippy",
-        run: || check("clippy", &["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]),
-    },
+    Step { name: "clippy", run: || clippy("clippy", &["--workspace", "--all-targets"]) },
     // What hilum-tiny leaves out may be all that used something.
-    Step {
-        name: "clippy-tiny",
-        run: || {
-            check(
-                "clippy of hilum-tiny",
-                &["clippy", "--locked", "-p", "hilum", "--no-default-features", "--", "-D", "warnings"],
-            )
-        },
-    },
+    Step { name: "clippy-tiny", run: || clippy("clippy of hilum-tiny", &["-p", "hilum", "--no-default-features"]) },
     // Where the interpreter is the only way to run plugins it may come without the rest.
     Step {
         name: "clippy-pulley",
         run: || {
-            check(
-                "clippy of the sandbox with the interpreter alone",
-                &[
-                    "clippy",
-                    "--locked",
-                    "-p",
-                    "hilum-sandbox",
-                    "--lib",
-                    "--no-default-features",
-                    "--features",
-                    "pulley",
-                    "--",
-                    "-D",
-                    "warnings",
-                ],
-            )
+            let which = ["-p", "hilum-sandbox", "--lib", "--no-default-features", "--features", "pulley"];
+            clippy("clippy of the sandbox with the interpreter alone", &which)
         },
     },
     // A workspace of its own; what uses libFuzzer itself is compiled when fuzzing.
     Step {
         name: "clippy-fuzz",
         run: || {
-            check(
-                "clippy of the fuzz targets",
-                &[
-                    "clippy",
-                    "--locked",
-                    "--no-default-features",
-                    "--manifest-path=fuzz/Cargo.toml",
-                    "--target-dir=target",
-                    "--all-targets",
-                    "--",
-                    "-D",
-                    "warnings",
-                ],
-            )
+            let which =
+                ["--no-default-features", "--manifest-path=fuzz/Cargo.toml", "--target-dir=target", "--all-targets"];
+            clippy("clippy of the fuzz targets", &which)
         },
     },
     Step { name: "dist", run: distribute },
@@ -128,6 +92,10 @@ fn space() -> String {
 
 fn check(title: &str, arguments: &[&str]) -> Result<Tally, String> {
     process::run(title, workspace::cargo().args(arguments)).map(|_| Tally::of(true))
+}
+
+fn clippy(title: &str, which: &[&str]) -> Result<Tally, String> {
+    check(title, &[&["clippy", "--locked"], which, &["--", "-D", "warnings"]].concat())
 }
 
 fn distribute() -> Result<Tally, String> {

@@ -127,27 +127,28 @@ pub(super) fn prepare() -> Result<Vec<Guest>, String> {
     }
     let folder = workspace::target().join("bench/plugins");
     build_echo(&hilumc, &folder)?;
-    let forms = [
-        ("echo, native", Plugin::Echo, Form::Native),
-        ("echo, reused", Plugin::Echo, Form::Reused),
-        ("echo, interpreted", Plugin::Echo, Form::Interpreted),
-        ("probe-tcp, native", Plugin::Tcp, Form::Native),
-        ("probe-tcp, reused", Plugin::Tcp, Form::Reused),
-        ("probe-tcp, interpreted", Plugin::Tcp, Form::Interpreted),
-        ("probe-http, native", Plugin::Http, Form::Native),
-        ("probe-http, reused", Plugin::Http, Form::Reused),
-        ("probe-http, interpreted", Plugin::Http, Form::Interpreted),
+    let names = [
+        (Plugin::Echo, ["echo, native", "echo, reused", "echo, interpreted"]),
+        (Plugin::Tcp, ["probe-tcp, native", "probe-tcp, reused", "probe-tcp, interpreted"]),
+        (Plugin::Http, ["probe-http, native", "probe-http, reused", "probe-http, interpreted"]),
     ];
-    let guest = |(name, plugin, form): (&'static str, Plugin, Form)| {
-        let machine = if form == Form::Interpreted { INTERPRETER } else { host.plugin };
+    let forms = |(plugin, [native, reused, interpreted]): (Plugin, [&'static str; 3])| {
         let component = match plugin {
             Plugin::Echo => folder.join("echo.wasm"),
             Plugin::Tcp | Plugin::Http => plugins::folder().join(format!("{}.wasm", plugin.name())),
         };
-        let file = folder.join(format!("{}.{machine}.cwasm", plugin.name()));
-        Guest { name, plugin, form, file: precompile(&hilumc, &component, machine, &file) }
+        let file = |machine: &str| {
+            let file = folder.join(format!("{}.{machine}.cwasm", plugin.name()));
+            precompile(&hilumc, &component, machine, &file)
+        };
+        let code = file(host.plugin);
+        [
+            Guest { name: native, plugin, form: Form::Native, file: code.clone() },
+            Guest { name: reused, plugin, form: Form::Reused, file: code },
+            Guest { name: interpreted, plugin, form: Form::Interpreted, file: file(INTERPRETER) },
+        ]
     };
-    Ok(forms.into_iter().map(guest).collect())
+    Ok(names.into_iter().flat_map(forms).collect())
 }
 
 /// Precompiles a component: with the very hilumc that is here, whatever made the files in `target/dist`.

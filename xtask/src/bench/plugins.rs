@@ -415,9 +415,15 @@ fn connect_plainly(servers: &Servers, gap: u64) -> Result<f64, String> {
     Ok(percent(spent, begun.elapsed().as_secs_f64() * 1e6))
 }
 
+/// How often memory is taken.
+fn footprints(bench: &Bench) -> usize {
+    let (fewest, most) = FOOTPRINTS;
+    bench.rounds.div_ceil(40).clamp(fewest, most)
+}
+
 /// What a sealed worker holds, by plugins loaded; and what one more adds.
 fn memory(bench: &Bench, guests: &[Guest]) -> Result<Vec<Measure>, String> {
-    let rounds = bench.rounds.div_ceil(40).clamp(FOOTPRINTS.0, FOOTPRINTS.1);
+    let rounds = footprints(bench);
     process::say(&format!("bench: memory of a worker, {rounds} rounds of {}", LOADED.len()));
     let most = LOADED.into_iter().max().unwrap_or_default();
     let mut sets = Vec::new();
@@ -497,7 +503,7 @@ fn more(
 
 /// What a worker with one plugin holds after many calls, several at once: those of its instances that wait for more are in it.
 fn warm(bench: &Bench, guests: &[Guest], servers: &Servers) -> Result<Vec<Measure>, String> {
-    let rounds = bench.rounds.div_ceil(40).clamp(FOOTPRINTS.0, FOOTPRINTS.1);
+    let rounds = footprints(bench);
     process::say(&format!("bench: memory after {CROWD} calls, {rounds} rounds"));
     let guests: Vec<&Guest> =
         guests.iter().filter(|guest| guest.form != Form::Interpreted && guest.plugin != Plugin::Tcp).collect();
@@ -525,7 +531,7 @@ fn warm(bench: &Bench, guests: &[Guest], servers: &Servers) -> Result<Vec<Measur
 
 /// What calls hold that wait in a read.
 fn parked(bench: &Bench, guests: &[Guest]) -> Result<Vec<Measure>, String> {
-    let rounds = bench.rounds.div_ceil(40).clamp(FOOTPRINTS.0, FOOTPRINTS.1);
+    let rounds = footprints(bench);
     process::say(&format!("bench: {PARKED} calls in flight, {rounds} rounds"));
     let echo = find(guests, "echo, native")?;
     let guests: Vec<&Guest> =

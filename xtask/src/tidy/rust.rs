@@ -12,7 +12,7 @@ use crate::workspace;
 const UNSAFE: &[&str] = &["core/sys/", "core/sandbox/src/code.rs"];
 
 /// How often it may be written in the sandbox's file.
-const UNSAFE_IN_LOAD: usize = 1;
+const UNSAFE_IN_SANDBOX: usize = 1;
 
 /// Crates whose macros expand to unsafe code (the component ABI), or that hold some: they deny it by this rule, not by the compiler.
 const NOT_FORBIDDING: &[&str] = &["core/sys", "core/sandbox", "plugins/"];
@@ -55,7 +55,7 @@ fn check_source(name: &str, text: &str) -> Vec<String> {
     let allowed = match UNSAFE.iter().find(|place| name.starts_with(**place)) {
         None => 0,
         Some(place) if place.ends_with('/') => usize::MAX,
-        Some(_) => UNSAFE_IN_LOAD,
+        Some(_) => UNSAFE_IN_SANDBOX,
     };
     if lines.len() > allowed {
         let line = lines.last().copied().unwrap_or_default();

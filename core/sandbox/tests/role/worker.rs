@@ -33,6 +33,8 @@ pub(crate) struct Worker {
     pub(crate) lines: Vec<(String, String)>,
     /// Processor time that was told while calls went on.
     pub(crate) used: Vec<Duration>,
+    /// Whether what is loaded has its instances reused.
+    reuse_instances: bool,
 }
 
 pub(crate) fn program() -> PathBuf {
@@ -86,7 +88,7 @@ impl Worker {
         let reader = UnixStream::from(ours.as_fd().try_clone_to_owned().unwrap());
         reader.set_nonblocking(false).unwrap();
         reader.set_read_timeout(Some(PATIENCE)).unwrap();
-        Worker { channel: Some(ours), reader, child, lines: Vec::new(), used: Vec::new() }
+        Worker { channel: Some(ours), reader, child, lines: Vec::new(), used: Vec::new(), reuse_instances: false }
     }
 
     pub(crate) fn send(&self, message: &ToSandbox) {
@@ -183,39 +185,20 @@ impl Worker {
         grants: Grants,
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<PluginInfo, LoadFailure> {
-        let (name, part, reuse_instances) = ("trial".to_owned(), None, false);
+        let (name, part, reuse_instances) = ("trial".to_owned(), None, self.reuse_instances);
         let load = ToSandbox::Load { plugin, name, sha256, part, memory, reuse_instances, grants };
-        self.send_load(plugin, &load, descriptors)
-    }
-
-    /// Has `guest` loaded as plugin 0, so that its instances are reused.
-    pub(crate) fn load_reused(&mut self, guest: Guest, connect: &[&str]) {
-        let bytes = guest.compiled();
-        let file = scratch(&bytes);
-        let load = ToSandbox::Load {
-            plugin: 0,
-            name: "reused".to_owned(),
-            sha256: Some(digest(&bytes)),
-            part: None,
-            memory: MEMORY,
-            reuse_instances: true,
-            grants: Grants { connect: connect.iter().map(ToString::to_string).collect(), ..Grants::default() },
-        };
-        self.send_load(0, &load, &[file.as_fd()]).unwrap_or_else(|failure| panic!("{failure:?}"));
-    }
-
-    fn send_load(
-        &mut self,
-        plugin: u16,
-        load: &ToSandbox,
-        descriptors: &[BorrowedFd<'_>],
-    ) -> Result<PluginInfo, LoadFailure> {
-        self.send_with(&encode(load).unwrap(), descriptors);
+        self.send_with(&encode(&load).unwrap(), descriptors);
         match self.receive() {
             FromSandbox::Loaded { plugin: loaded, info } if loaded == plugin => Ok(info),
             FromSandbox::LoadFailed { plugin: refused, failure } if refused == plugin => Err(failure),
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Has `guest` loaded as plugin 0, so that its instances are reused.
+    pub(crate) fn load_reused(&mut self, guest: Guest, connect: &[&str]) {
+        self.reuse_instances = true;
+        self.load_granted(guest, connect);
     }
 
     /// Has `guest` loaded as plugin 0.
