@@ -79,6 +79,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), String> {
         lines.push(format!("  {:<13} {:>5} passed {:>4} failed", step.name, tally.passed, tally.failed));
         total += tally;
     }
+    for story in &total.stories {
+        process::say(story);
+    }
     println!("{}\n{} passed, {} failed", lines.join("\n"), total.passed, total.failed);
     if total.failed == 0 { Ok(()) } else { Err(format!("{} failed; above says which and why", total.failed)) }
 }

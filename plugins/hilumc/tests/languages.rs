@@ -147,7 +147,7 @@ fn asks_for_pong(name: &str, compiled: &Path, memory: u64) {
     // A peer that says nothing costs the call's time and no more.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let settings = format!("{{\"host\": \"127.0.0.1\", \"port\": {}}}", silent.local_addr().unwrap().port());
-    let late = worker.check(&settings, 300);
+    let late = worker.check(&settings, 3000);
     assert!(matches!(&late, Answer::Fail(why) if why.contains("did not answer in time")), "{late:?}");
     worker.end();
 }

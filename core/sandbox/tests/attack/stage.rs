@@ -194,7 +194,7 @@ impl Stage {
             }
             FromSandbox::Keep { plugin: ATTACKER, .. } => self.told.kept += 1,
             FromSandbox::Measured { plugin: ATTACKER, .. } => self.told.measured += 1,
-            FromSandbox::Used { plugin: ATTACKER, .. } => {}
+            FromSandbox::Used { .. } => {}
             FromSandbox::Run { id, plugin: ATTACKER, command } => self.runs.start(id, &command, &self.worker),
             FromSandbox::StopRun { id } => self.runs.stop(id),
             other => panic!("{other:?}"),

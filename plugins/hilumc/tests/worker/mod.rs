@@ -81,12 +81,9 @@ impl Worker {
 
     fn ask(&mut self, ask: Ask, timeout_ms: u64) -> Answer {
         self.send(&ToSandbox::Call { id: 1, plugin: 0, ask, timeout_ms, service: None }, &[]);
-        loop {
-            match self.receive() {
-                FromSandbox::Answered { id: 1, answer, .. } => return answer,
-                FromSandbox::Log { .. } | FromSandbox::Used { .. } => {}
-                other => panic!("{other:?}"),
-            }
+        match self.receive() {
+            FromSandbox::Answered { id: 1, answer, .. } => answer,
+            other => panic!("{other:?}"),
         }
     }
 
@@ -95,9 +92,15 @@ impl Worker {
         self.channel.send(&encode(message).unwrap(), &descriptors).unwrap();
     }
 
+    /// The next message that is neither a log line nor about processor time, of which even a description may use some.
     fn receive(&mut self) -> FromSandbox {
         let mut buffer = vec![0; MAX_FRAME];
-        let count = self.reader.read(&mut buffer).unwrap();
-        decode(buffer.get(..count).unwrap()).unwrap()
+        loop {
+            let count = self.reader.read(&mut buffer).unwrap();
+            match decode(buffer.get(..count).unwrap()).unwrap() {
+                FromSandbox::Log { .. } | FromSandbox::Used { .. } => {}
+                message => return message,
+            }
+        }
     }
 }
