@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use hilum_wire::Answer;
 use serde_json::json;
 
-use crate::stage::Setting;
+use crate::stage::{AMPLE, BRIEF, Setting};
 
 #[test]
 fn more_state_than_a_plugin_may_keep_is_refused() {
     let mut stage = Setting::default().start();
-    stage.attempt("a flood of state", "state-flood", &json!({"times": 1000}), 10_000).failed(" bytes were kept");
+    stage.attempt("a flood of state", "state-flood", &json!({"times": 1000}), AMPLE).failed(" bytes were kept");
 }
 
 #[test]
@@ -29,13 +29,13 @@ fn a_value_that_changes_all_the_time_waits_for_a_pid_1_that_does_not_listen() {
     assert!(matches!(&answer, Answer::Fail(why) if why.contains("faster than hilum takes it")), "{answer:?}");
     // As many as waited, at most.
     assert!(stage.told.kept < 1000, "{}", stage.told.kept);
-    stage.attempt("churning state", "state-churn", &json!({"times": 500}), 15_000).failed("all were taken");
+    stage.attempt("churning state", "state-churn", &json!({"times": 50}), AMPLE).failed("all were taken");
 }
 
 #[test]
 fn more_series_than_a_plugin_may_have_are_refused() {
     let mut stage = Setting::default().start();
-    stage.attempt("a flood of series", "series-flood", &json!({"times": 50_000}), 18_000).failed("64 were taken");
+    stage.attempt("a flood of series", "series-flood", &json!({"times": 50_000}), AMPLE).failed("64 were taken");
 }
 
 #[test]
@@ -48,10 +48,10 @@ fn what_is_no_number_or_no_name_is_not_measured() {
 fn time_and_chance_are_free_and_hold_up_nobody() {
     let mut stage = Setting::default().start();
     stage
-        .attempt("a million looks at the clock", "clock-flood", &json!({"times": 1_000_000}), 15_000)
+        .attempt("a million looks at the clock", "clock-flood", &json!({"times": 1_000_000}), AMPLE)
         .failed("all asked");
-    stage.attempt("chance", "random-flood", &json!({}), 500).failed(" bytes");
+    stage.attempt("chance", "random-flood", &json!({}), BRIEF).failed(" bytes");
     stage
-        .attempt("pointers into settings", "pointers", &json!({"size": 500_000, "text": "x", "list": [1]}), 500)
+        .attempt("pointers into settings", "pointers", &json!({"size": 500_000, "text": "x", "list": [1]}), AMPLE)
         .failed("0 of 11 found");
 }

@@ -148,6 +148,12 @@ pub(crate) struct Stage {
     next: u64,
 }
 
+/// For a call that comes to its own end, on however busy a machine. **Units:** milliseconds.
+pub(crate) const AMPLE: u64 = 60_000;
+
+/// For a call that waits until its time is up, and long enough to say so then. **Units:** milliseconds.
+pub(crate) const BRIEF: u64 = 2000;
+
 /// What the worker told its PID 1 beside answers.
 #[derive(Default)]
 pub(crate) struct Told {
@@ -205,7 +211,7 @@ impl Stage {
     pub(crate) fn meet_victim(&mut self, when: &str) {
         let when = &format!("{when:?}");
         self.next += 1;
-        self.worker.call(self.next, VICTIM, when, 10_000);
+        self.worker.call(self.next, VICTIM, when, AMPLE);
         assert_eq!(self.answer(self.next).0, Answer::Fail(when.to_owned()), "{when}: the victim");
     }
 
@@ -297,6 +303,12 @@ impl Met {
             self.answer
         );
         self
+    }
+
+    /// It failed so, or its deadline came first: of many that give up in the same last moment not each may get to say it.
+    #[track_caller]
+    pub(crate) fn failed_or_late(self, said: &str) -> Met {
+        if matches!(&self.answer, Answer::Broken { kind, .. } if kind == "deadline") { self } else { self.failed(said) }
     }
 
     /// It was denied it, and the operator reads which grant is missing.

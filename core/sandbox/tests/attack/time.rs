@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use hilum_wire::Answer;
 use serde_json::{Value, json};
 
-use crate::stage::Setting;
+use crate::stage::{BRIEF, Setting};
 
 #[test]
 fn a_call_that_does_not_come_back_is_ended_at_its_deadline() {
@@ -23,8 +23,8 @@ fn a_call_that_does_not_come_back_is_ended_at_its_deadline() {
         stage.assert_goes_on_beside(attempt, &with);
     }
     for (attempt, with) in [("sleep-nothing", json!({})), ("sip", json!({"slice-us": 300}))] {
-        for met in stage.attempt_times(attempt, attempt, &with, 500, 8) {
-            met.failed("time");
+        for met in stage.attempt_times(attempt, attempt, &with, BRIEF, 8) {
+            met.failed_or_late("time");
         }
     }
 }
@@ -49,5 +49,5 @@ fn a_time_out_that_is_not_taken_for_an_answer_ends_the_call() {
     let (_listener, place, with) = silent();
     let mut stage = Setting::default().connect(&[&place]).start();
     stage.attempt("insisting", "insist", &with, 500).broken("deadline");
-    stage.attempt("pouring", "pour", &with, 500).failed("TimedOut");
+    stage.attempt("pouring", "pour", &with, BRIEF).failed("TimedOut");
 }

@@ -13,7 +13,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
 use crate::peers::serve;
-use crate::stage::{Met, Setting, Stage};
+use crate::stage::{AMPLE, BRIEF, Met, Setting, Stage};
 
 const AUTHORITY: &str = include_str!("tls/authority.pem");
 const RIGHT: &str = include_str!("tls/right.pem");
@@ -105,8 +105,8 @@ fn a_flood_of_authorities_is_bounded() {
     let mut stage = Setting::default().connect(&["127.0.0.1:*"]).start();
     let port = server(include_str!("tls/self.pem"));
     let with = |size: u32, times: u32| json!({"host": "127.0.0.1", "port": port, "authority": AUTHORITY, "size": size, "times": times});
-    stage.attempt("ten megabytes of authorities", "pem-flood", &with(10_000_000, 1), 10_000).broken("trap");
-    for met in stage.attempt_times("a megabyte of authorities, many times", "pem-flood", &with(1_000_000, 5), 15_000, 8)
+    stage.attempt("ten megabytes of authorities", "pem-flood", &with(10_000_000, 1), AMPLE).broken("trap");
+    for met in stage.attempt_times("a megabyte of authorities, many times", "pem-flood", &with(1_000_000, 5), AMPLE, 8)
     {
         met.failed("met ");
     }
@@ -122,5 +122,5 @@ fn a_peer_that_speaks_something_else_is_not_waited_for() {
     });
     attempt(&mut stage, "mail", &with(babbling, "peer.test")).failed("Untrusted(");
     let silent = serve(|mut stream| while stream.read(&mut [0; 1024]).is_ok_and(|count| count > 0) {});
-    stage.attempt("silence", "start-tls", &with(silent, "peer.test"), 1000).failed("TimedOut");
+    stage.attempt("silence", "start-tls", &with(silent, "peer.test"), BRIEF).failed("TimedOut");
 }

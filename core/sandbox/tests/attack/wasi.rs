@@ -11,7 +11,7 @@ use hilum_wire::Answer;
 use serde_json::json;
 
 use crate::peers::{Forbidden, Web, resolver, send, serve};
-use crate::stage::{Met, Setting, Stage};
+use crate::stage::{AMPLE, BRIEF, Met, Setting, Stage};
 use crate::toolchain::attacks_wasi;
 
 fn setting() -> Setting {
@@ -87,17 +87,17 @@ fn files_are_those_that_are_granted() {
     assert_works(&mut stage, "remove", &format!("{inside}/new"));
     for path in ["/etc/passwd", "/proc/self/environ", "etc/passwd", ""] {
         for way in ["read", "write", "remove", "list"] {
-            attempt(&mut stage, way, path, 10_000).failed(":");
+            attempt(&mut stage, way, path, AMPLE).failed(":");
         }
     }
     for path in ["../secret", "absolute", "relative", "up/secret", "top/etc/passwd", "../in/../secret"] {
         let path = format!("{inside}/{path}");
         for way in ["read", "append", "truncate", "list"] {
-            attempt(&mut stage, way, &path, 10_000).failed(":");
+            attempt(&mut stage, way, &path, AMPLE).failed(":");
         }
     }
-    attempt(&mut stage, "rename", &format!("{inside}/../secret"), 10_000).failed(":");
-    attempt(&mut stage, "link", &format!("{inside}/up/secret {inside}/stolen"), 10_000).failed(":");
+    attempt(&mut stage, "rename", &format!("{inside}/../secret"), AMPLE).failed(":");
+    attempt(&mut stage, "link", &format!("{inside}/up/secret {inside}/stolen"), AMPLE).failed(":");
     assert_eq!(fs::read_to_string(top.join("secret")).unwrap(), "nobody may read this");
     fs::remove_dir_all(&top).unwrap();
 }
@@ -116,7 +116,7 @@ fn a_folder_granted_to_be_read_is_not_written() {
         ("make-folder", "new"),
         ("rename", "file"),
     ] {
-        attempt(&mut stage, way, &format!("{inside}/{path}"), 10_000).failed(":");
+        attempt(&mut stage, way, &format!("{inside}/{path}"), AMPLE).failed(":");
     }
     assert_eq!(fs::read_to_string(top.join("in/file")).unwrap(), "harmless");
     assert_eq!(fs::read_dir(top.join("in")).unwrap().count(), 5);
@@ -135,18 +135,18 @@ fn places_are_those_that_are_granted() {
     assert_eq!(udp.recv(&mut [0; 16]).unwrap(), 5);
     for host in ["127.0.0.1", "127.0.0.2", "[::1]", "169.254.169.254"] {
         let place = format!("{host}:{}", forbidden.port);
-        attempt(&mut stage, "connect", &place, 10_000).refused(&format!("add \"{place}\" to allow.connect"));
+        attempt(&mut stage, "connect", &place, AMPLE).refused(&format!("add \"{place}\" to allow.connect"));
         forbidden.assert_unvisited(&place);
         if !host.starts_with('[') {
-            attempt(&mut stage, "send", &place, 10_000).refused(&format!("add \"udp:{place}\" to allow.connect"));
+            attempt(&mut stage, "send", &place, AMPLE).refused(&format!("add \"udp:{place}\" to allow.connect"));
             forbidden.assert_unvisited(&place);
         }
     }
-    attempt(&mut stage, "connect", &format!("[::ffff:127.0.0.1]:{}", forbidden.port), 10_000).failed(":");
+    attempt(&mut stage, "connect", &format!("[::ffff:127.0.0.1]:{}", forbidden.port), AMPLE).failed(":");
     forbidden.assert_unvisited("a mapped address");
-    attempt(&mut stage, "listen", "127.0.0.1:0", 10_000).failed(":");
-    attempt(&mut stage, "listen", "0.0.0.0:8080", 10_000).failed(":");
-    attempt(&mut stage, "bind-udp", "0.0.0.0:5353", 10_000).failed(":");
+    attempt(&mut stage, "listen", "127.0.0.1:0", AMPLE).failed(":");
+    attempt(&mut stage, "listen", "0.0.0.0:8080", AMPLE).failed(":");
+    attempt(&mut stage, "bind-udp", "0.0.0.0:5353", AMPLE).failed(":");
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn a_name_leads_no_further_than_its_grant() {
     let mut stage = setting().connect(&granted).resolve(&["*.inside.test"]).resolver(resolver()).start();
     assert_works(&mut stage, "resolve", "near.test");
     for name in ["far.test", "inside.test", "localhost"] {
-        attempt(&mut stage, "resolve", name, 10_000).refused(&format!("add \"{name}\" to allow.resolve"));
+        attempt(&mut stage, "resolve", name, AMPLE).refused(&format!("add \"{name}\" to allow.resolve"));
     }
     for name in ["near", "six", "mapped", "zero", "link", "both", "flip", "flip"] {
         // Where there is nobody, it waits: that is a failure too.
@@ -179,10 +179,10 @@ fn a_granted_name_works() {
 fn variables_are_those_that_are_granted() {
     let mut stage = setting().env("GRANTED", "value").start();
     assert_works(&mut stage, "variable", "GRANTED");
-    attempt(&mut stage, "variable", "PATH", 10_000).failed("NotFound");
+    attempt(&mut stage, "variable", "PATH", AMPLE).failed("NotFound");
     let mut stage = setting().start();
     for nothing in ["any-variable", "any-argument", "any-input"] {
-        attempt(&mut stage, nothing, "", 10_000).failed("NotFound");
+        attempt(&mut stage, nothing, "", AMPLE).failed("NotFound");
     }
 }
 
@@ -199,12 +199,12 @@ fn http_goes_to_granted_places_only() {
     });
     let mut stage = setting().connect(&[&web.place()]).start();
     assert_works(&mut stage, "fetch", &format!("{}/", web.place()));
-    attempt(&mut stage, "fetch", &format!("127.0.0.1:{port}/"), 10_000)
+    attempt(&mut stage, "fetch", &format!("127.0.0.1:{port}/"), AMPLE)
         .refused(&format!("add \"127.0.0.1:{port}\" to allow.connect"));
-    attempt(&mut stage, "fetch", "169.254.169.254/latest", 10_000)
+    attempt(&mut stage, "fetch", "169.254.169.254/latest", AMPLE)
         .refused("add \"169.254.169.254:80\" to allow.connect");
-    attempt(&mut stage, "fetch", &format!("{}/redirect", web.place()), 10_000).failed("status 302");
-    attempt(&mut stage, "fetch", &format!("{}/silence", web.place()), 500).failed("still waiting");
+    attempt(&mut stage, "fetch", &format!("{}/redirect", web.place()), AMPLE).failed("status 302");
+    attempt(&mut stage, "fetch", &format!("{}/silence", web.place()), BRIEF).failed("still waiting");
     forbidden.assert_unvisited("http");
 }
 
@@ -213,8 +213,8 @@ fn one_that_waits_beyond_its_time_has_failed_and_one_that_spins_is_broken() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let place = listener.local_addr().unwrap().to_string();
     let mut stage = setting().connect(&[&place]).start();
-    attempt(&mut stage, "wait", &place, 500).failed("still waiting");
-    attempt(&mut stage, "sleep", "1000000", 500).failed("still waiting");
+    attempt(&mut stage, "wait", &place, BRIEF).failed("still waiting");
+    attempt(&mut stage, "sleep", "1000000", BRIEF).failed("still waiting");
     stage.assert_goes_on_beside("spin", &json!(""));
     attempt(&mut stage, "spin", "", 500).broken("deadline");
     let id = stage.ask("naps", &json!(""), 500);
@@ -228,19 +228,19 @@ fn one_that_ends_itself_is_broken_and_its_code_is_told() {
     let mut stage = setting().start();
     // WASI 0.2 tells no code, only whether it went well.
     for (code, told) in [("3", 1), ("0", 0), ("255", 1)] {
-        let met = attempt(&mut stage, "exit", code, 10_000).broken("trap");
+        let met = attempt(&mut stage, "exit", code, AMPLE).broken("trap");
         let said = format!("ended itself with exit code {told}");
         assert!(matches!(&met.answer, Answer::Broken { message, .. } if message.contains(&said)), "{:?}", met.answer);
     }
     for (way, with) in [("thread", ""), ("command", "/bin/sh")] {
-        attempt(&mut stage, way, with, 10_000).failed("Unsupported");
+        attempt(&mut stage, way, with, AMPLE).failed("Unsupported");
     }
 }
 
 #[test]
 fn a_flood_of_printed_lines_is_cut() {
     let mut stage = setting().start();
-    let met = attempt(&mut stage, "print", "line \u{1b}[2J", 15_000).failed("all was written");
+    let met = attempt(&mut stage, "print", "line \u{1b}[2J", AMPLE).failed("all was written");
     let lines = &met.told.lines;
     // As many of each stream, and that there were more.
     assert_eq!(lines.len(), 2 * 65, "{lines:?}");

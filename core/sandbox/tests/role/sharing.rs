@@ -12,20 +12,22 @@ fn any_number_of_spinning_guests_delays_an_echo_by_ticks() {
     let mut worker = Worker::start();
     worker.load_bytes(1, &Guest::checking(SPIN).compiled(), &[]).unwrap();
     worker.load(Guest::checking(ECHO));
-    for id in 0..32 {
-        worker.call(id, 1, "", 60_000);
-    }
-    let mut delays: Vec<Duration> = (0..21)
-        .map(|_| {
-            let began = Instant::now();
-            assert_eq!(worker.ask("x", 10_000).0, Answer::Fail("x".to_owned()));
-            began.elapsed()
-        })
-        .collect();
-    delays.sort();
-    // Two or three ticks of 10 ms when the machine has nothing else to do; thirty-two in turn would be 320 ms.
-    let median = *delays.get(10).unwrap();
-    assert!(median < Duration::from_millis(100), "{delays:?}");
+    // The middle one of many, beside this many calls that spin.
+    let mut delay = |spinning: std::ops::Range<u64>| {
+        spinning.for_each(|id| worker.call(id, 1, "", 300_000));
+        let mut delays: Vec<Duration> = (0..21)
+            .map(|_| {
+                let began = Instant::now();
+                assert_eq!(worker.ask("x", 60_000).0, Answer::Fail("x".to_owned()));
+                began.elapsed()
+            })
+            .collect();
+        delays.sort();
+        *delays.get(10).unwrap()
+    };
+    // A tick is 10 ms on a machine that has nothing else to do. An echo waits for one or two that have begun; in turn it would be all.
+    let (one, all) = (delay(0..1), delay(1..32));
+    assert!(all < one * 8, "{one:?} beside one, {all:?} beside thirty-two");
 }
 
 #[test]
@@ -63,24 +65,30 @@ fn the_processor_time_of_long_calls_is_told_while_they_go_on_and_that_of_others_
     let mut worker = Worker::start();
     worker.load(Guest::checking(SPIN));
     worker.load_bytes(1, &Guest::checking(ECHO).compiled(), &[]).unwrap();
-    worker.call(1, 0, "", 500);
-    let mut echoes = Duration::ZERO;
-    for id in 2..100 {
+    worker.call(1, 0, "", 2000);
+    // What the spinning call used since it was told last, and what all the echoes beside it used.
+    let (mut rest, mut echoes, mut count) = (None, Duration::ZERO, 0);
+    for id in 2.. {
+        count += 1;
         worker.call(id, 1, "", 10_000);
-        match worker.receive() {
-            FromSandbox::Answered { used_us, .. } => echoes += Duration::from_micros(used_us),
-            other => panic!("{other:?}"),
+        while let FromSandbox::Answered { id: answered, used_us, .. } = worker.receive() {
+            if answered == id {
+                echoes += Duration::from_micros(used_us);
+                break;
+            }
+            rest = Some(Duration::from_micros(used_us));
+        }
+        if rest.is_some() {
+            break;
         }
     }
-    let rest = match worker.receive() {
-        FromSandbox::Answered { id: 1, used_us, .. } => Duration::from_micros(used_us),
-        other => panic!("{other:?}"),
-    };
+    let rest = rest.unwrap();
     let told: Duration = worker.used.iter().sum();
     assert!(worker.used.iter().all(|used| *used >= Duration::from_millis(20)), "{:?}", worker.used);
     // The spinning one has had most of a processor or, where all of them are busy, some of one.
-    assert!(told >= Duration::from_millis(40) && told + rest < Duration::from_millis(700), "{told:?} and {rest:?}");
-    assert!(echoes < Duration::from_millis(98), "{echoes:?}");
+    assert!(told > Duration::ZERO && told + rest < Duration::from_millis(2200), "{told:?} and {rest:?}");
+    // Each waited for a tick of 10 ms that is not its own.
+    assert!(echoes < count * Duration::from_millis(5), "{echoes:?} of {count}");
 }
 
 #[test]

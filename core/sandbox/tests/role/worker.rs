@@ -19,7 +19,7 @@ use hilum_wire::{
 use crate::guest::Guest;
 
 /// Longest wait for anything before a test fails.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Memory that plugins get unless a test says otherwise.
 pub(crate) const MEMORY: u64 = 1024 * 1024;
