@@ -6,13 +6,21 @@ use hilum_fuzz::host_calls::script::{Script, functions};
 use hilum_fuzz::host_calls::{Outcome, PEER_PORTS, Place, run};
 use hilum_wire::Answer;
 
+/// Time a call has: none here waits for its end, on however busy a machine. **Units:** milliseconds.
+const TIMEOUT_MS: u64 = 60_000;
+
 fn text(bytes: &str) -> hilum_fuzz::host_calls::script::Argument {
     Bytes(bytes.as_bytes().to_vec())
 }
 
+/// What came of a script the first time it ran.
+fn once(script: &Script) -> Outcome {
+    run(&script.0, TIMEOUT_MS).swap_remove(0)
+}
+
 /// Runs a script whose calls all come back.
 fn run_to_the_end(script: &Script) -> Outcome {
-    let outcome = run(&script.0);
+    let outcome = once(script);
     assert!(outcome.calls.is_some(), "{:?}", outcome.answer);
     outcome
 }
@@ -24,7 +32,7 @@ fn every_function_is_called_and_comes_back_or_is_stopped_by_the_host() {
         assert!(functions.iter().any(|function| function == name), "{name} is not among {functions:?}");
     }
     for name in functions {
-        let outcome = run(&Script::default().call(&name, &[]).0);
+        let outcome = once(&Script::default().call(&name, &[]));
         match &outcome.answer {
             Answer::Fail(calls) => assert_eq!(calls, "0001", "{name}"),
             // There is no handle 0.
@@ -100,10 +108,28 @@ fn limits_of_what_is_kept_and_said_are_reached_and_hold() {
             )
             .call("state.set", &[Bytes(vec![b'a' + number % 4]), Length, Small(1), Any(0), Number(12), Result]);
     }
-    let outcome = run(&script.0);
+    let outcome = once(&script);
     assert_eq!((outcome.heard.lines.len(), outcome.heard.series.len()), (65, 64), "{:?}", outcome.answer);
     let kept: usize = outcome.heard.state.iter().map(|(key, value)| key.len() + value.len()).sum();
     assert!((16 << 10..=32 << 10).contains(&kept), "{kept} bytes are kept");
+}
+
+#[test]
+fn scripts_of_odd_length_run_twice_and_an_instance_that_keeps_a_handle_only_once() {
+    let [tcp, _] = PEER_PORTS;
+    let log = |text| Script::default().call("log.write", &[Small(1), text, Length]);
+    let (odd, even) = (log(text("you")), log(text("hi")));
+    assert_eq!((odd.0.len() % 2, even.0.len() % 2), (1, 0));
+    let told = |script: &Script| {
+        run(&script.0, TIMEOUT_MS).into_iter().map(|it| (it.reused, it.calls, it.heard.lines.concat())).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&odd), [(false, Some(1), "you".to_owned()), (true, Some(1), "you".to_owned())]);
+    assert_eq!(told(&even), [(false, Some(1), "hi".to_owned())]);
+    let connect = |script: Script| {
+        script.call("tcp.connect", &[Text(Place::Address, Vec::new()), Length, Number(tcp), Result])
+    };
+    let keeping = [odd, even].map(connect).into_iter().find(|script| script.0.len() % 2 == 1).unwrap();
+    assert_eq!(run(&keeping.0, TIMEOUT_MS).iter().map(|it| it.reused).collect::<Vec<_>>(), [false, false]);
 }
 
 #[test]
@@ -118,7 +144,7 @@ fn a_thousand_calls_leave_no_descriptor_open() {
     run_to_the_end(&script);
     let before = descriptors();
     for _ in 0..1000 {
-        run(&script.0);
+        run(&script.0, TIMEOUT_MS);
     }
     let after = descriptors();
     // Other tests run meanwhile.

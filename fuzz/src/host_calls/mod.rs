@@ -4,6 +4,8 @@
 //! What is granted is harmless and almost all of it answered: a folder of this input's own, a peer here that sends back what it gets (after an HTTP
 //! request: its content, so that inputs spell answers too), a port and a socket where nobody listens. No name is asked of DNS, no program is run,
 //! and no TLS handshake comes to its end: the peer has no certificate.
+//!
+//! An input of odd length is run twice, by a plugin whose instances are reused.
 
 mod guest;
 mod peer;
@@ -25,11 +27,14 @@ use hilum_sandbox::load::Order;
 use hilum_sandbox::uplink::{Ran, Running, Uplink};
 use hilum_wire::{Answer, Ask, Ending, FileGrant, Grants, Series, Subject};
 
-/// Time a call has. **Units:** milliseconds. Enough for all that is answered here; what waits for nobody costs as much.
+/// Time a call has when fuzzing. **Units:** milliseconds. Enough for all that is answered here; what waits for nobody costs as much.
 const TIMEOUT_MS: u64 = 50;
 
 /// Memory a call has. **Units:** bytes. A little more than the guest starts with, so that it can run out.
 const MEMORY: u64 = 5 << 19;
+
+/// Memory where instances are reused, which those with more than half of it are not. **Units:** bytes.
+const MEMORY_REUSED: u64 = 5 << 20;
 
 /// What a plugin may keep, as `state.wit` promises PID 1. **Units:** bytes.
 const MAX_STATE: usize = 32 * 1024;
@@ -188,13 +193,14 @@ impl Bench {
     }
 
     /// A plugin that has kept nothing yet.
-    fn order(&self) -> io::Result<Order> {
+    fn order(&self, reuse_instances: bool) -> io::Result<Order> {
         let path = self.base.join("granted");
         let (anchor, rest) = hilum_sys::tree::root(&path)?;
         let text = |path: PathBuf| path.to_string_lossy().into_owned();
         Ok(Order {
             name: "calls".to_owned(),
-            memory: MEMORY,
+            memory: if reuse_instances { MEMORY_REUSED } else { MEMORY },
+            reuse_instances,
             grants: Grants {
                 connect: self.connect.clone(),
                 resolve: vec!["localhost".to_owned()],
@@ -274,34 +280,48 @@ pub struct Outcome {
     pub heard: Heard,
     /// Names in the granted folder.
     pub files: Vec<String>,
+    /// Whether the instance had served a call before.
+    pub reused: bool,
 }
 
 /// Makes the calls that `input` spells.
 pub fn host_calls(input: &[u8]) {
-    run(input);
+    run(input, TIMEOUT_MS);
 }
 
-/// Makes the calls, checks what holds for any, and says what came of them.
-pub fn run(input: &[u8]) -> Outcome {
+/// Makes the calls, checks what holds for any, and says what came of them: once, or twice. Each time has `timeout_ms`.
+pub fn run(input: &[u8], timeout_ms: u64) -> Vec<Outcome> {
     // Tests of one process take turns with its one folder.
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
 
     let bench = Bench::get();
     let input = &input[..input.len().min(guest::MAX_INPUT)];
+    let again = input.len() % 2 == 1;
     bench.set_up().expect("cannot make the folders");
     let up = Arc::new(Up::default());
-    let call::Ended { answer, denied, .. } = hilum_sandbox::run(async {
+    let mut outcomes = Vec::new();
+    hilum_sandbox::run(async {
         peer::start(&bench.listener, &bench.socket).expect("no peer");
-        let order = bench.order().expect("cannot open the granted folder");
+        let order = bench.order(again).expect("cannot open the granted folder");
         let plugin = plugin(&bench.host, order, &bench.guest, Arc::clone(&up) as Arc<dyn Uplink>);
         let plugin = plugin.expect("the guest does not load");
-        let ask = Ask::Check { settings: settings(input), attempt: 1 };
-        call::ask(&plugin, ask, TIMEOUT_MS, Some(subject())).await
+        for _ in 0..=u8::from(again) {
+            let ask = Ask::Check { settings: settings(input), attempt: 1 };
+            let ended = call::ask(&plugin, ask, timeout_ms, Some(subject())).await;
+            outcomes.push(check(bench, input, ended, up.heard().clone()));
+            up.heard().lines.clear();
+        }
     })
     .expect("no loop");
+    bench.clean_up();
+    check_descriptors();
+    outcomes
+}
 
-    let heard = up.heard().clone();
+/// Checks what holds for any call.
+fn check(bench: &Bench, input: &[u8], ended: call::Ended, heard: Heard) -> Outcome {
+    let call::Ended { answer, denied, reused, .. } = ended;
     let denied = usize::try_from(denied).unwrap_or(usize::MAX);
     let calls = match &answer {
         Answer::Fail(text) => Some(text.parse().unwrap_or(usize::MAX)),
@@ -320,9 +340,7 @@ pub fn run(input: &[u8]) -> Outcome {
     assert_eq!(names(&beside), ["secret"]);
     assert_eq!(fs::read(beside.join("secret")).ok().as_deref(), Some(&b"secret"[..]));
     let files = names(&bench.base.join("granted"));
-    bench.clean_up();
-    check_descriptors();
-    Outcome { answer, calls, denied, heard, files }
+    Outcome { answer, calls, denied, heard, files, reused }
 }
 
 /// Names in a folder, sorted.
