@@ -98,10 +98,11 @@ pub(crate) fn pairs(text: &str) -> BTreeMap<String, String> {
     pairs.map(|(key, value)| (key.to_owned(), value.trim().to_owned())).collect()
 }
 
-/// Proportional share of memory. **Units:** kB.
+/// Memory of a process that is no file's: what of those is counted depends on who else has them mapped. **Units:** kB.
 pub(crate) fn memory(pid: i32) -> Result<u64, Failure> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).context(format!("process {pid} is gone"))?;
-    let share =
-        pairs(&rollup).get("Pss").and_then(|value| value.split(' ').next().and_then(|number| number.parse().ok()));
-    share.map_or_else(|| fail(format!("/proc/{pid}/smaps_rollup has no Pss")), Ok)
+    let own = pairs(&rollup)
+        .get("Anonymous")
+        .and_then(|value| value.split(' ').next().and_then(|number| number.parse().ok()));
+    own.map_or_else(|| fail(format!("/proc/{pid}/smaps_rollup has no Anonymous")), Ok)
 }
