@@ -25,7 +25,7 @@ mod whole;
 mod worker;
 
 use std::collections::{HashSet, VecDeque};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -206,26 +206,81 @@ impl Scene<'_> {
     }
 }
 
+/// An attempt, what it is called with, and the peer it draws from, if it does.
+struct Line {
+    name: &'static str,
+    attempt: &'static str,
+    with: Value,
+    source: Option<Source>,
+}
+
 /// How many times as long the slowest of a hundred took.
 fn ratio(one: &mut Times, other: &mut Times) -> f64 {
     let [one, other] = [one, other].map(|times| u32::try_from(times.percentile(99).max(1)).unwrap_or(u32::MAX));
     f64::from(other) / f64::from(one)
 }
 
+/// A peer that pours, and what has it do so. Somebody who has nothing to do with hilum draws from it as an attack does: what that costs the echo
+/// is the machine's share.
+struct Source {
+    place: String,
+    request: String,
+}
+
+impl Source {
+    /// Draws as often and as much at once as an attack does, meanwhile.
+    fn drawn_from<T>(&self, meanwhile: impl FnOnce() -> T) -> T {
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..BESIDE {
+                scope.spawn(|| {
+                    while !over.load(Ordering::Relaxed) {
+                        self.draw();
+                        std::thread::sleep(PAUSE);
+                    }
+                });
+            }
+            let result = meanwhile();
+            over.store(true, Ordering::Relaxed);
+            result
+        })
+    }
+
+    fn draw(&self) {
+        let until = Instant::now() + Duration::from_millis(TIMEOUT_MS);
+        let mut stream = TcpStream::connect(&self.place).unwrap();
+        stream.write_all(self.request.as_bytes()).unwrap();
+        let mut buffer = vec![0; 65_536];
+        while Instant::now() < until && stream.read(&mut buffer).is_ok_and(|count| count > 0) {}
+    }
+}
+
 /// The table of `--hilum`.
-fn beside_hilum<'a>(whole: &Whole, attacks: impl Iterator<Item = (&'a str, &'a str, Value)>) {
-    println!("{:26} {:>7} {:>7} {:>7} {:>7} {:>6}", "beside (us)", "echo", "p99", "beside", "p99", "ratio");
-    for (name, attempt, with) in attacks {
+fn beside_hilum(whole: &Whole, attacks: impl Iterator<Item = Line>) {
+    println!(
+        "{:26} {:>7} {:>7} {:>7} {:>7} {:>6} {:>10} {:>6}",
+        "beside (us)", "echo", "p99", "beside", "p99", "ratio", "by others", "ratio"
+    );
+    for Line { name, attempt, with, source } in attacks {
         let attack = json!({"attempt": attempt, "with": with});
-        let (mut quiet, mut beside, mut apart) = (Times::default(), Times::default(), false);
+        let [mut quiet, mut beside, mut others] = [const { Times(Vec::new()) }; 3];
+        let mut apart = false;
         for _ in 0..TURNS / 2 {
             quiet.0.extend(whole.run(None).took);
             let run = whole.run(Some(&attack));
             beside.0.extend(run.took);
             apart |= run.apart;
+            if let Some(source) = &source {
+                others.0.extend(source.drawn_from(|| whole.run(None)).took);
+            }
         }
+        let by_others = if source.is_some() {
+            format!("{:>10} {:>6.1}", others.percentile(99), ratio(&mut quiet, &mut others))
+        } else {
+            " ".repeat(17)
+        };
         println!(
-            "{name:26} {:>7} {:>7} {:>7} {:>7} {:>6.1}   {}",
+            "{name:26} {:>7} {:>7} {:>7} {:>7} {:>6.1} {by_others}   {}",
             quiet.percentile(50),
             quiet.percentile(99),
             beside.percentile(50),
@@ -244,7 +299,7 @@ fn main() {
     let peers = std::thread::spawn(|| {
         hilum_sys::process::step_back(10).unwrap();
         let silent = peers::serve(|stream| {
-            let _gone = std::io::Read::read(&mut &stream, &mut [0; 1]);
+            let _gone = (&mut &stream).read(&mut [0; 1]);
         });
         let pouring = peers::serve(|mut stream| while stream.write_all(&[0; 65_536]).is_ok() {});
         let web = peers::Web::start(|path, stream| {
@@ -272,7 +327,7 @@ fn main() {
     let page = |path: &str| json!({"url": format!("http://{}/{path}", web.place()), "wanted": "secret"});
     let giant = |function: &str| json!({"function": function, "size": 1_000_000});
     let pem = include_str!("../../tests/attack/tls/authority.pem");
-    let attacks: Vec<(&str, &str, Value)> = vec![
+    let attacks = [
         ("nothing", "nothing", json!({})),
         ("spin", "spin", json!({})),
         ("spin between host calls", "spin-between", json!({"rounds": 1000})),
@@ -314,10 +369,18 @@ fn main() {
     ];
     let (options, wanted): (Vec<String>, Vec<String>) =
         std::env::args().skip(1).partition(|word| word.starts_with("--"));
-    let is_wanted = |(name, attempt, _): &(&str, &str, Value)| {
-        wanted.is_empty() || wanted.iter().any(|it| it == attempt || it == name)
+    let draw = |place: String, request: String| Some(Source { place, request });
+    let source = |name: &str| match name {
+        "a peer that pours" => draw(format!("127.0.0.1:{pouring}"), String::new()),
+        "endless content" | "endless hints" | "endless fields" => {
+            draw(web.place(), format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", name.trim_start_matches("endless ")))
+        }
+        _ => None,
     };
-    let attacks = attacks.into_iter().filter(is_wanted);
+    let attacks = attacks
+        .into_iter()
+        .filter(|(name, attempt, _)| wanted.is_empty() || wanted.iter().any(|it| it == attempt || it == name))
+        .map(|(name, attempt, with)| Line { name, attempt, with, source: source(name) });
     if let Some(hilum) = options.iter().find_map(|option| option.strip_prefix("--hilum=")) {
         beside_hilum(&Whole::new(Path::new(hilum), &file, &path("")), attacks);
         std::fs::remove_dir_all(&file).unwrap();
@@ -336,7 +399,7 @@ fn main() {
         "{:26} {:>7} {:>7} {:>7} {:>7} {:>6}   {:>7} {:>7} {:>6}   {:>6}",
         "beside (us)", "echo", "p99", "beside", "p99", "ratio", "visit99", "beside", "ratio", "own"
     );
-    for (name, attempt, with) in attacks {
+    for Line { name, attempt, with, .. } in attacks {
         let settings = json!({"attempt": attempt, "with": with}).to_string();
         let (mut quiet, mut beside) = (Side::default(), Side::default());
         for _ in 0..TURNS {
