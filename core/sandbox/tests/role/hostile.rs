@@ -36,8 +36,8 @@ fn a_spinning_guest_ends_at_its_deadline() {
             "{answer:?}"
         );
         assert!(took >= Duration::from_millis(timeout), "{took:?}");
-        // A tick is 10 ms; the rest is for a machine that is busy.
-        assert!(took < Duration::from_millis(timeout + 500), "{took:?}");
+        // A tick is 1 ms; the rest is for a machine that is busy.
+        assert!(took < Duration::from_millis(timeout + 5000), "{took:?}");
     }
 }
 
@@ -204,9 +204,9 @@ fn a_wait_ends_a_little_before_the_call_does() {
     let wait: &'static str = Box::leak(wait.replace("PORT", &port.to_string()).into_boxed_str());
     let mut worker = Worker::start();
     worker.load_granted(Guest::checking(wait), &["127.0.0.1:*"]);
-    let (answer, took) = worker.ask("127.0.0.1", 300);
+    let (answer, took) = worker.ask("127.0.0.1", 3000);
     assert_eq!(answer, Answer::Fail(format!("1{}", case("timed-out"))));
-    assert!(took >= Duration::from_millis(269) && took < Duration::from_millis(300), "{took:?}");
+    assert!(took >= Duration::from_millis(2899) && took < Duration::from_millis(3000), "{took:?}");
 }
 
 #[test]

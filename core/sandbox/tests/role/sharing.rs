@@ -1,6 +1,6 @@
 //! Calls beside one another, and the worker's own life.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hilum_wire::{Answer, FromSandbox, ToSandbox, VERSION};
 
@@ -8,26 +8,17 @@ use crate::guest::{ECHO, Guest, PASS, SPIN};
 use crate::worker::Worker;
 
 #[test]
-fn any_number_of_spinning_guests_delays_an_echo_by_ticks() {
+fn any_number_of_spinning_guests_leave_an_echo_its_turn() {
     let mut worker = Worker::start();
     worker.load_bytes(1, &Guest::checking(SPIN).compiled(), &[]).unwrap();
     worker.load(Guest::checking(ECHO));
-    // The middle one of many, beside this many calls that spin.
-    let mut delay = |spinning: std::ops::Range<u64>| {
-        spinning.for_each(|id| worker.call(id, 1, "", 300_000));
-        let mut delays: Vec<Duration> = (0..21)
-            .map(|_| {
-                let began = Instant::now();
-                assert_eq!(worker.ask("x", 60_000).0, Answer::Fail("x".to_owned()));
-                began.elapsed()
-            })
-            .collect();
-        delays.sort();
-        *delays.get(10).unwrap()
-    };
-    // A tick is 10 ms on a machine that has nothing else to do. An echo waits for one or two that have begun; in turn it would be all.
-    let (one, all) = (delay(0..1), delay(1..32));
-    assert!(all < one * 8, "{one:?} beside one, {all:?} beside thirty-two");
+    for id in 0..32 {
+        worker.call(id, 1, "", 300_000);
+    }
+    // A spinning guest comes back in five minutes, or for a moment after each tick. How long that is for others `neighbours` measures.
+    for _ in 0..21 {
+        assert_eq!(worker.ask("x", 10_000).0, Answer::Fail("x".to_owned()));
+    }
 }
 
 #[test]
@@ -87,7 +78,7 @@ fn the_processor_time_of_long_calls_is_told_while_they_go_on_and_that_of_others_
     assert!(worker.used.iter().all(|used| *used >= Duration::from_millis(20)), "{:?}", worker.used);
     // The spinning one has had most of a processor or, where all of them are busy, some of one.
     assert!(told > Duration::ZERO && told + rest < Duration::from_millis(2200), "{told:?} and {rest:?}");
-    // Each waited for a tick of 10 ms that is not its own.
+    // Each is a part of a millisecond; what it waited for its turn is not its own.
     assert!(echoes < count * Duration::from_millis(5), "{echoes:?} of {count}");
 }
 
