@@ -12,7 +12,7 @@ fn refused(name: &str, guest: Guest, said: &str) {
     worker.load(Guest::checking(ECHO));
     let failure = worker.load_bytes(1, &guest.compiled(), &["*:*"]).unwrap_err();
     assert!(failure.kind == "describe" && failure.message.contains(said), "{name}: {failure:?}");
-    assert_eq!(worker.ask(name, 1000).0, Answer::Fail(name.to_owned()), "{name}");
+    assert_eq!(worker.ask(name, 10_000).0, Answer::Fail(name.to_owned()), "{name}");
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn try_all(stage: &mut Stage, forbidden: &Forbidden, host: &str, check: impl Fn(
         ("fetch", json!({"url": format!("http://{bracketed}:{port}/"), "wanted": ""})),
     ] {
         let name = format!("{attempt} to {host}");
-        check(stage.attempt(&name, attempt, &with, 1000));
+        check(stage.attempt(&name, attempt, &with, AMPLE));
         forbidden.assert_unvisited(&name);
     }
 }
@@ -81,10 +81,12 @@ fn old_notations_of_addresses_are_no_addresses() {
     }
     for host in ["", ".", "a b", "127.0.0.1 ", "127.0.0.1\0", "127.0.0.1\n", "[::1]", "::1%lo", "*", "-x", "a..b"] {
         for attempt in ["connect-tcp", "connect-udp"] {
-            stage.attempt(&format!("{host:?}"), attempt, &json!({"host": host, "port": port}), 1000).failed("Invalid(");
+            stage
+                .attempt(&format!("{host:?}"), attempt, &json!({"host": host, "port": port}), AMPLE)
+                .failed("Invalid(");
         }
     }
-    stage.attempt("port 0", "connect-tcp", &json!({"host": "127.0.0.1", "port": 0}), 1000).failed("Invalid(");
+    stage.attempt("port 0", "connect-tcp", &json!({"host": "127.0.0.1", "port": 0}), AMPLE).failed("Invalid(");
     forbidden.assert_unvisited("odd hosts");
 }
 
@@ -126,7 +128,7 @@ fn names_that_are_not_granted_are_not_looked_up() {
         stage.attempt(name, "resolve", &json!({"name": name}), 1000).failed("met ");
     }
     let mut stage = Setting::default().start();
-    stage.attempt("servers", "dns-servers", &json!({}), 1000).denied("to allow.resolve");
+    stage.attempt("servers", "dns-servers", &json!({}), AMPLE).denied("to allow.resolve");
 }
 
 #[test]
@@ -278,7 +280,7 @@ fn sockets_that_are_not_granted_are_denied_and_those_without_a_path_are_none() {
     let mut stage = Setting::default().connect(&[&format!("unix:{}", path("granted"))]).start();
     for path in [path("other"), path("granted2"), "/run/docker.sock".to_owned()] {
         stage
-            .attempt(&path, "connect-unix", &json!({"path": path}), 1000)
+            .attempt(&path, "connect-unix", &json!({"path": path}), AMPLE)
             .denied(&format!("add \"unix:{path}\" to allow.connect"));
     }
     for path in [
@@ -291,7 +293,7 @@ fn sockets_that_are_not_granted_are_denied_and_those_without_a_path_are_none() {
         format!("{}\0", path("granted")),
         format!("/{}", "x".repeat(200)),
     ] {
-        stage.attempt(&format!("{path:?}"), "connect-unix", &json!({"path": path}), 1000).failed("Invalid(");
+        stage.attempt(&format!("{path:?}"), "connect-unix", &json!({"path": path}), AMPLE).failed("Invalid(");
     }
     assert!(listeners.iter().all(|listener| listener.accept().is_err()));
     let with = json!({"kind": "unix", "path": path("granted"), "times": 10_000});

@@ -14,12 +14,12 @@ fn answer(guest: Guest, timeout_ms: u64) -> (Answer, Duration, Vec<(String, Stri
     let (answer, took) = worker.ask("settings", timeout_ms);
     let lines = std::mem::take(&mut worker.lines);
     worker.load(Guest::checking(PASS));
-    assert_eq!(worker.ask("{}", 1000).0, Answer::Pass);
+    assert_eq!(worker.ask("{}", 10_000).0, Answer::Pass);
     (answer, took, lines)
 }
 
 fn assert_broken(guest: Guest, kind: &str, said: &str) {
-    let (answer, _, _) = answer(guest, 1000);
+    let (answer, _, _) = answer(guest, 10_000);
     match &answer {
         Answer::Broken { kind: found, message } if found == kind && message.contains(said) => {}
         other => panic!("expected {kind} with {said:?}: {other:?}"),
@@ -97,14 +97,14 @@ fn answers_that_break_the_interface_are_traps() {
 fn long_texts_are_cut_and_control_characters_replaced() {
     let zeros = "(i32.store8 (i32.const 160) (i32.const 2)) (i32.store (i32.const 164) (i32.const 1024))
         (i32.store (i32.const 168) (i32.const 60000)) (i32.const 160)";
-    let (answer, _, _) = answer(Guest::checking(zeros), 1000);
+    let (answer, _, _) = answer(Guest::checking(zeros), 10_000);
     let Answer::Unknown(text) = answer else { panic!("{answer:?}") };
     assert!(text.len() <= 1024 && text.len() > 1000, "{}", text.len());
     assert!(text.ends_with('…') && text.starts_with("\u{fffd}\u{fffd}"), "{text}");
     let mut worker = Worker::start();
     worker.load(Guest::checking(ECHO));
     assert_eq!(
-        worker.ask("a\r\nlevel=error \x1b[2J\u{202e}", 1000).0,
+        worker.ask("a\r\nlevel=error \x1b[2J\u{202e}", 10_000).0,
         Answer::Fail("a\u{fffd}\u{fffd}level=error \u{fffd}[2J\u{fffd}".to_owned())
     );
 }
@@ -216,8 +216,8 @@ fn a_guest_that_does_not_take_no_for_an_answer_ends_at_the_deadline() {
     let mut worker = Worker::start();
     worker.load_bytes(1, &Guest::checking(ECHO).compiled(), &[]).unwrap();
     worker.load(Guest::checking(insist));
-    worker.call(1, 0, "127.0.0.1", 300);
-    worker.call(2, 1, "meanwhile", 300);
+    worker.call(1, 0, "127.0.0.1", 3000);
+    worker.call(2, 1, "meanwhile", 10_000);
     assert!(
         matches!(worker.receive(), FromSandbox::Answered { id: 2, answer: Answer::Fail(said), .. } if said == "meanwhile")
     );

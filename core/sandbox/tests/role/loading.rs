@@ -17,7 +17,7 @@ fn refusal(bytes: &[u8]) -> LoadFailure {
     let mut worker = Worker::start();
     let failure = worker.load_bytes(0, bytes, &[]).unwrap_err();
     worker.load(GOOD);
-    assert_eq!(worker.ask("{}", 1000).0, Answer::Pass);
+    assert_eq!(worker.ask("{}", 10_000).0, Answer::Pass);
     failure
 }
 
@@ -37,7 +37,7 @@ fn a_pinned_plugin_says_what_it_is_and_answers() {
         info,
         PluginInfo { name: "guest".to_owned(), version: "1.0".to_owned(), kinds: vec!["probe".to_owned()] }
     );
-    assert_eq!(worker.ask("{}", 1000).0, Answer::Pass);
+    assert_eq!(worker.ask("{}", 10_000).0, Answer::Pass);
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn a_file_that_was_changed_is_loaded_anew() {
         file.write_all_at(&Guest::checking(ECHO).compiled(), 0).unwrap();
     }
     worker.load_file(0, Some(&file), None, MEMORY, &[]).unwrap();
-    assert_eq!(worker.ask("x", 1000).0, Answer::Fail("x".to_owned()));
+    assert_eq!(worker.ask("x", 10_000).0, Answer::Fail("x".to_owned()));
 }
 
 #[test]
@@ -193,15 +193,15 @@ fn a_plugin_made_for_the_first_packages_works_as_it_did() {
         PluginInfo { name: "guest".to_owned(), version: "1.0".to_owned(), kinds: vec!["probe".to_owned()] }
     );
     // Its errors are numbered as they were: denied, invalid, refused.
-    assert_eq!(worker.ask("127.0.0.2", 1000).0, Answer::Fail("e0".to_owned()));
-    assert_eq!(worker.ask("a b", 1000).0, Answer::Fail("e1".to_owned()));
-    assert_eq!(worker.ask("127.0.0.1", 1000).0, Answer::Fail("e3".to_owned()));
+    assert_eq!(worker.ask("127.0.0.2", 10_000).0, Answer::Fail("e0".to_owned()));
+    assert_eq!(worker.ask("a b", 10_000).0, Answer::Fail("e1".to_owned()));
+    assert_eq!(worker.ask("127.0.0.1", 10_000).0, Answer::Fail("e3".to_owned()));
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = u64::from(listener.local_addr().unwrap().port());
     assert!(matches!(worker.ask("127.0.0.1", port).0, Answer::Fail(said) if said.starts_with('c')));
     assert_eq!(worker.judge(0, "{}"), Answer::Judged(Vec::new()));
     worker.load(Guest::checking(ECHO).of_the_first_packages());
-    assert_eq!(worker.ask("echo", 1000).0, Answer::Fail("echo".to_owned()));
+    assert_eq!(worker.ask("echo", 10_000).0, Answer::Fail("echo".to_owned()));
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn nothing_is_loaded_after_the_seal() {
     let FromSandbox::Sealed { refused } = worker.receive() else { panic!("not sealed") };
     // What an old kernel lacks is said; this is for those that have it all.
     assert!(refused.iter().all(|what| what.starts_with("landlock")), "{refused:?}");
-    assert_eq!(worker.ask("still there", 1000).0, Answer::Fail("still there".to_owned()));
+    assert_eq!(worker.ask("still there", 10_000).0, Answer::Fail("still there".to_owned()));
     let failure = worker.load_bytes(1, &GOOD.compiled(), &[]).unwrap_err();
     assert_eq!(failure.kind, "sealed");
 }
@@ -281,7 +281,7 @@ fn pulley_code_runs_beside_native_code() {
     let mut worker = Worker::start();
     worker.load_bytes(1, &Guest::checking(ECHO).compiled(), &[]).unwrap();
     worker.load_bytes(0, &Guest::checking(ECHO).compiled_for(Target::pulley()), &[]).unwrap();
-    assert_eq!(worker.ask("x", 1000).0, Answer::Fail("x".to_owned()));
+    assert_eq!(worker.ask("x", 10_000).0, Answer::Fail("x".to_owned()));
     worker.load_bytes(0, &Guest::checking(SPIN).compiled_for(Target::pulley()), &[]).unwrap();
     assert!(matches!(worker.ask("", 50).0, Answer::Broken { kind, .. } if kind == "deadline"));
 }
@@ -296,7 +296,7 @@ fn a_plugin_that_is_loaded_again_has_its_new_grants_only() {
     worker.load_bytes(0, &bytes, &[]).unwrap();
     assert_eq!(worker.ask("127.0.0.1", 1000).0, Answer::Fail(format!("e{}", case("denied"))));
     assert!(worker.load_bytes(0, b"x", &[]).is_err());
-    assert!(matches!(worker.ask("127.0.0.1", 1000).0, Answer::Unknown(why) if why.contains("not loaded")));
+    assert!(matches!(worker.ask("127.0.0.1", 10_000).0, Answer::Unknown(why) if why.contains("not loaded")));
 }
 
 #[test]
@@ -308,7 +308,7 @@ fn nothing_but_the_channel_is_needed() {
     let workers = if is_root { vec![Worker::start_in(&root), Worker::start_as(65534)] } else { vec![Worker::start()] };
     for mut worker in workers {
         worker.load(Guest::checking(ECHO));
-        assert_eq!(worker.ask("here", 1000).0, Answer::Fail("here".to_owned()));
+        assert_eq!(worker.ask("here", 10_000).0, Answer::Fail("here".to_owned()));
         worker.load(Guest::checking(SPIN));
         assert!(matches!(worker.ask("", 50).0, Answer::Broken { kind, .. } if kind == "deadline"));
         worker.load_granted(Guest::checking(CONNECT), &["localhost:1000"]);

@@ -72,7 +72,7 @@ fn each_call_is_told_its_own_settings_and_denials_count_for_it_alone() {
     let mut worker = Worker::start();
     worker.load_reused(Guest::checking(ECHO), &[]);
     for text in ["one", "another", ""] {
-        assert_eq!(worker.ask(text, 1000).0, Answer::Fail(text.to_owned()));
+        assert_eq!(worker.ask(text, 10_000).0, Answer::Fail(text.to_owned()));
     }
     worker.load_reused(
         counting!("(call $connect (local.get $settings) (local.get $len) (i32.const 1) (i32.const 1048))"),
@@ -121,7 +121,7 @@ fn memory_that_an_instance_took_counts_in_its_further_calls() {
     worker.load_reused(counting!("(drop (memory.grow (local.get $len)))"), &[]);
     let of = |letters| "x".repeat(letters);
     assert_eq!([count(&mut worker, &of(7)), count(&mut worker, "")], [1, 2]);
-    match worker.ask(&of(9), 1000).0 {
+    match worker.ask(&of(9), 10_000).0 {
         Answer::Broken { kind, message } => assert!(kind == "memory" && message.contains("1088 KiB"), "{message}"),
         other => panic!("{other:?}"),
     }
